@@ -1,0 +1,77 @@
+package issuer
+
+// The structs below are a realm file: Keycloak 26's realm representation, as
+// far as this issuer uses it, under Keycloak's names. Lifetimes are whole
+// seconds. cmd/tegata decodes files strictly into them, so that a name that is
+// not here is an error with a line number and never silently ignored.
+
+// Realm is one realm of a realm file.
+type Realm struct {
+	Realm   string `json:"realm" yaml:"realm"`                         // name, as in /realms/{realm}
+	Enabled *bool  `json:"enabled,omitempty" yaml:"enabled,omitempty"` // default true
+
+	DefaultSignatureAlgorithm string `json:"defaultSignatureAlgorithm,omitempty" yaml:"defaultSignatureAlgorithm,omitempty"` // ES256 (default), RS256, EdDSA, …
+	AccessTokenType           string `json:"accessTokenType,omitempty" yaml:"accessTokenType,omitempty"`                     // header typ: "at+jwt" (default) or "JWT"
+
+	AccessTokenLifespan       int `json:"accessTokenLifespan,omitempty" yaml:"accessTokenLifespan,omitempty"`             // s, default 300
+	SSOSessionIdleTimeout     int `json:"ssoSessionIdleTimeout,omitempty" yaml:"ssoSessionIdleTimeout,omitempty"`         // s, default 1800
+	SSOSessionMaxLifespan     int `json:"ssoSessionMaxLifespan,omitempty" yaml:"ssoSessionMaxLifespan,omitempty"`         // s, default 36000
+	AccessCodeLifespan        int `json:"accessCodeLifespan,omitempty" yaml:"accessCodeLifespan,omitempty"`               // s, default 60
+	AccessCodeLifespanLogin   int `json:"accessCodeLifespanLogin,omitempty" yaml:"accessCodeLifespanLogin,omitempty"`     // s, default 1800
+	OfflineSessionIdleTimeout int `json:"offlineSessionIdleTimeout,omitempty" yaml:"offlineSessionIdleTimeout,omitempty"` // s, default 2592000
+	RefreshGrace              int `json:"refreshGrace,omitempty" yaml:"refreshGrace,omitempty"`                           // s, default 10 (not Keycloak's)
+	RefreshTokenMaxReuse      int `json:"refreshTokenMaxReuse,omitempty" yaml:"refreshTokenMaxReuse,omitempty"`           // within refreshGrace, default 3
+
+	ClientScopes []ClientScope `json:"clientScopes,omitempty" yaml:"clientScopes,omitempty"`
+	Clients      []Client      `json:"clients,omitempty" yaml:"clients,omitempty"`
+	Users        []User        `json:"users,omitempty" yaml:"users,omitempty"`
+}
+
+// ClientScope is a scope that clients of the realm may be given, besides the
+// built-in ones.
+type ClientScope struct {
+	Name string `json:"name" yaml:"name"`
+}
+
+// Client is one client of a realm file.
+type Client struct {
+	ClientID string `json:"clientId" yaml:"clientId"`
+	Name     string `json:"name,omitempty" yaml:"name,omitempty"`
+	Enabled  *bool  `json:"enabled,omitempty" yaml:"enabled,omitempty"` // default true
+
+	// Secret is the client secret in clear; at rest only its hash is kept.
+	Secret                  string `json:"secret,omitempty" yaml:"secret,omitempty"`
+	PublicClient            bool   `json:"publicClient,omitempty" yaml:"publicClient,omitempty"`
+	ClientAuthenticatorType string `json:"clientAuthenticatorType,omitempty" yaml:"clientAuthenticatorType,omitempty"` // "client-secret" (default) or "client-jwt"
+	StandardFlowEnabled     *bool  `json:"standardFlowEnabled,omitempty" yaml:"standardFlowEnabled,omitempty"`         // default true
+	ServiceAccountsEnabled  bool   `json:"serviceAccountsEnabled,omitempty" yaml:"serviceAccountsEnabled,omitempty"`
+
+	RedirectURIs           []string `json:"redirectUris,omitempty" yaml:"redirectUris,omitempty"`
+	PostLogoutRedirectURIs []string `json:"postLogoutRedirectUris,omitempty" yaml:"postLogoutRedirectUris,omitempty"` // unset or "+": the redirect URIs
+	WebOrigins             []string `json:"webOrigins,omitempty" yaml:"webOrigins,omitempty"`                         // for CORS; "+": the origins of the redirect URIs
+	DefaultClientScopes    []string `json:"defaultClientScopes,omitempty" yaml:"defaultClientScopes,omitempty"`
+	OptionalClientScopes   []string `json:"optionalClientScopes,omitempty" yaml:"optionalClientScopes,omitempty"`
+	Audience               []string `json:"audience,omitempty" yaml:"audience,omitempty"` // aud of its access tokens
+
+	JWKS                map[string]any    `json:"jwks,omitempty" yaml:"jwks,omitempty"`       // public keys for private_key_jwt
+	JWKSURI             string            `json:"jwksUri,omitempty" yaml:"jwksUri,omitempty"` // or where they are
+	AccessTokenLifespan int               `json:"accessTokenLifespan,omitempty" yaml:"accessTokenLifespan,omitempty"`
+	Attributes          map[string]string `json:"attributes,omitempty" yaml:"attributes,omitempty"`
+}
+
+// User is one person of a realm file.
+type User struct {
+	Username      string       `json:"username" yaml:"username"`
+	Enabled       *bool        `json:"enabled,omitempty" yaml:"enabled,omitempty"` // default true
+	Email         string       `json:"email,omitempty" yaml:"email,omitempty"`
+	EmailVerified bool         `json:"emailVerified,omitempty" yaml:"emailVerified,omitempty"`
+	FirstName     string       `json:"firstName,omitempty" yaml:"firstName,omitempty"`
+	LastName      string       `json:"lastName,omitempty" yaml:"lastName,omitempty"`
+	Credentials   []Credential `json:"credentials,omitempty" yaml:"credentials,omitempty"`
+}
+
+// Credential is one credential of a User.
+type Credential struct {
+	Type  string `json:"type" yaml:"type"`   // "password"
+	Value string `json:"value" yaml:"value"` // in clear; at rest only its argon2id hash is kept
+}
