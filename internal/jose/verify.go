@@ -1,0 +1,91 @@
+package jose
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rsa"
+	"errors"
+	"math/big"
+	"slices"
+)
+
+// Verify checks the signature with the key named by kid and returns the
+// payload. The steps: take the token apart, compare alg and typ with what is
+// accepted, find the key, compare alg with the key, verify. Errors:
+// ErrMalformed, ErrAlgorithm, ErrType, ErrUnknownKey, ErrSignature; the
+// payload is nil unless all steps passed.
+func (s *KeySet) Verify(compact string, a Accept) (Header, []byte, error) {
+	c, err := parse(compact)
+	if err != nil {
+		return Header{}, nil, err
+	}
+	if !slices.Contains(a.Algorithms, c.header.Algorithm) || !asymmetric(c.header.Algorithm) {
+		return c.header, nil, ErrAlgorithm
+	}
+	if err := checkType(c.header.Type, a.Types); err != nil {
+		return c.header, nil, err
+	}
+	key, err := s.find(c.header)
+	if err != nil {
+		return c.header, nil, err
+	}
+	if !verify(key, c) {
+		return c.header, nil, ErrSignature
+	}
+	return c.header, c.payload, nil
+}
+
+// VerifyHS512 is Verify for SignHS512.
+func VerifyHS512(compact string, key []byte, types ...string) (payload []byte, err error) {
+	if len(key) < minHMACKey {
+		return nil, errors.New("HS512 key too short")
+	}
+	c, err := parse(compact)
+	if err != nil {
+		return nil, err
+	}
+	if c.header.Algorithm != HS512 {
+		return nil, ErrAlgorithm
+	}
+	if err := checkType(c.header.Type, types); err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(c.signature, mac(key, []byte(c.signing))) {
+		return nil, ErrSignature
+	}
+	return c.payload, nil
+}
+
+// asymmetric holds even against an Accept that was filled carelessly.
+func asymmetric(a Algorithm) bool {
+	switch a {
+	case ES256, ES384, ES512, RS256, RS384, RS512, PS256, PS384, PS512, EdDSA:
+		return true
+	}
+	return false
+}
+
+func verify(k PublicKey, c compact) bool {
+	alg := c.header.Algorithm
+	digest := alg.digest([]byte(c.signing))
+	switch key := k.Key.(type) {
+	case *ecdsa.PublicKey:
+		size := fieldSize(key)
+		if len(c.signature) != 2*size {
+			return false
+		}
+		r := new(big.Int).SetBytes(c.signature[:size])
+		s := new(big.Int).SetBytes(c.signature[size:])
+		return ecdsa.Verify(key, digest, r, s)
+	case *rsa.PublicKey:
+		if alg[0] == 'P' {
+			opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: alg.hash()}
+			return rsa.VerifyPSS(key, alg.hash(), digest, c.signature, opts) == nil
+		}
+		return rsa.VerifyPKCS1v15(key, alg.hash(), digest, c.signature) == nil
+	case ed25519.PublicKey:
+		return ed25519.Verify(key, digest, c.signature)
+	}
+	return false
+}
