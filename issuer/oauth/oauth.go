@@ -1,58 +1,34 @@
-// Package oauth is the words of the protocol: error codes, the one Error
-// type, and the one way to write it. It knows no realm, client or store.
+// Package oauth is the words of the protocol: error codes, grant and response
+// types, the one Error type, and the one way to write it. It knows no realm,
+// client or store.
+//
+// The idea: errors have two layers. Inner errors are for us; a door turns them
+// into an *Error, whose code and description the caller may see, and whose
+// Cause only our log sees. What is not an *Error reaches the caller as
+// server_error and nothing more.
 package oauth
 
-import "net/http"
+// Error codes (RFC 6749 §5.2, RFC 7009 §2.2.1).
+const (
+	CodeInvalidRequest       = "invalid_request"
+	CodeInvalidClient        = "invalid_client"
+	CodeInvalidGrant         = "invalid_grant"
+	CodeUnauthorizedClient   = "unauthorized_client"
+	CodeUnsupportedGrantType = "unsupported_grant_type"
+	CodeUnsupportedTokenType = "unsupported_token_type"
+	CodeInvalidScope         = "invalid_scope"
+	CodeServerError          = "server_error"
+)
 
-// Error is an OAuth error response (RFC 6749 §5.2), the outer layer of errors.
-// Description is shown to the caller; Cause is for our log only.
-type Error struct {
-	Code        string
-	Description string
-	Status      int         // HTTP status; 0 means 400 (401 for invalid_client)
-	Header      http.Header // extra response headers
-	Cause       error
-}
+// Grant types (RFC 6749 §4).
+const (
+	GrantAuthorizationCode = "authorization_code"
+	GrantRefreshToken      = "refresh_token"
+	GrantClientCredentials = "client_credentials"
+)
 
-func (e *Error) Error() string { panic("unbuilt") }
+// ResponseTypeCode is the response type of the code flow (RFC 6749 §3.1.1).
+const ResponseTypeCode = "code"
 
-func (e *Error) Unwrap() error { return e.Cause }
-
-// Constructors for the usual errors: InvalidRequest("…"), InvalidClient,
-// InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope,
-// UnsupportedTokenType, ServerError(cause).
-
-// InvalidRequest is invalid_request.
-func InvalidRequest(description string) *Error { panic("unbuilt") }
-
-// InvalidClient is invalid_client, 401.
-func InvalidClient(description string) *Error { panic("unbuilt") }
-
-// UnauthorizedClient is unauthorized_client.
-func UnauthorizedClient(description string) *Error { panic("unbuilt") }
-
-// InvalidGrant is invalid_grant.
-func InvalidGrant(description string) *Error { panic("unbuilt") }
-
-// UnsupportedGrantType is unsupported_grant_type.
-func UnsupportedGrantType(description string) *Error { panic("unbuilt") }
-
-// InvalidScope is invalid_scope.
-func InvalidScope(description string) *Error { panic("unbuilt") }
-
-// ServerError is server_error, 500, hiding cause from the caller.
-func ServerError(cause error) *Error { panic("unbuilt") }
-
-// WriteError writes err as an OAuth error object with no-store headers. An
-// error that is not an *Error becomes server_error.
-func WriteError(w http.ResponseWriter, err error) { panic("unbuilt") }
-
-// WriteJSON writes v with no-store headers.
-func WriteJSON(w http.ResponseWriter, status int, v any) { panic("unbuilt") }
-
-// ParseForm reads a form body of at most 64 KiB; a repeated parameter is an
-// invalid_request "duplicated parameter"; query parameters do not count.
-func ParseForm(r *http.Request) (Form, error) { panic("unbuilt") }
-
-// Form is a parsed form without repeats.
-type Form map[string]string
+// AssertionJWT is the client_assertion_type of a JWT (RFC 7523 §2.2).
+const AssertionJWT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

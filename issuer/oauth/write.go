@@ -1,0 +1,52 @@
+package oauth
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"strings"
+)
+
+// errorResponse is the body of an error (RFC 6749 §5.2).
+type errorResponse struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+}
+
+// WriteError writes err as an OAuth error object with no-store headers. An
+// error that is not an *Error becomes server_error.
+func WriteError(w http.ResponseWriter, err error) {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = ServerError(err)
+	}
+	maps.Copy(w.Header(), e.Header)
+	WriteJSON(w, e.status(), errorResponse{e.Code, printable(e.Description)})
+}
+
+// WriteJSON writes v with no-store headers (RFC 6749 §5.1). A v that JSON
+// cannot express is a mistake of ours and becomes server_error.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"error":"server_error","error_description":"internal error"}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	w.WriteHeader(status)
+	w.Write(body) //nolint:errcheck // the caller has gone; nobody is left to tell
+}
+
+// printable keeps a description within printable ASCII (RFC 6749 §5.2), since
+// some quote what the caller sent.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
