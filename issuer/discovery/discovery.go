@@ -1,0 +1,206 @@
+// Package discovery is what a realm says about itself: OpenID Connect
+// Discovery, RFC 8414, its public keys and Keycloak's realm info. It must not
+// know how anything of it works; it announces only what is there.
+package discovery
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/issuer/keys"
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/realm"
+)
+
+// Keys is what discovery needs of keys.Keys.
+type Keys interface {
+	Public(ctx context.Context, r realm.Realm) (*jose.KeySet, error)
+}
+
+var _ Keys = (*keys.Keys)(nil)
+
+// Config configures a Handler.
+type Config struct {
+	Keys          Keys
+	GrantTypes    []string // those of the token endpoint
+	ResponseModes []string // those of the authorization endpoint
+}
+
+// Handler answers for every realm.
+type Handler struct{ c Config }
+
+// New checks the configuration.
+func New(c Config) (*Handler, error) {
+	if c.Keys == nil || len(c.GrantTypes) == 0 || len(c.ResponseModes) == 0 {
+		return nil, errors.New("discovery: every field of Config is required")
+	}
+	return &Handler{c}, nil
+}
+
+// metadata is the provider's metadata (OpenID Connect Discovery §3, RFC 8414
+// §2), in Keycloak's order.
+type metadata struct {
+	Issuer                 string   `json:"issuer"`
+	AuthorizationEndpoint  string   `json:"authorization_endpoint"`
+	TokenEndpoint          string   `json:"token_endpoint"`
+	IntrospectionEndpoint  string   `json:"introspection_endpoint"`
+	UserinfoEndpoint       string   `json:"userinfo_endpoint"`
+	EndSessionEndpoint     string   `json:"end_session_endpoint"`
+	JWKSURI                string   `json:"jwks_uri"`
+	GrantTypes             []string `json:"grant_types_supported"`
+	ACRValues              []string `json:"acr_values_supported"`
+	ResponseTypes          []string `json:"response_types_supported"`
+	SubjectTypes           []string `json:"subject_types_supported"`
+	PromptValues           []string `json:"prompt_values_supported"`
+	IDTokenAlgorithms      []string `json:"id_token_signing_alg_values_supported"`
+	ResponseModes          []string `json:"response_modes_supported"`
+	TokenAuthMethods       []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgorithms    []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IntrospectAuthMethods  []string `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectAlgorithms   []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	Claims                 []string `json:"claims_supported"`
+	ClaimTypes             []string `json:"claim_types_supported"`
+	ClaimsParameter        bool     `json:"claims_parameter_supported"`
+	Scopes                 []string `json:"scopes_supported"`
+	RequestParameter       bool     `json:"request_parameter_supported"`
+	RequestURIParameter    bool     `json:"request_uri_parameter_supported"`
+	CodeChallengeMethods   []string `json:"code_challenge_methods_supported"`
+	UILocales              []string `json:"ui_locales_supported"`
+	RevocationEndpoint     string   `json:"revocation_endpoint"`
+	RevocationAuthMethods  []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAlgorithms   []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	IssInAuthorizationResp bool     `json:"authorization_response_iss_parameter_supported"`
+}
+
+// Metadata answers both well-known documents: each allows the members of the
+// other.
+func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	protocol := r.Issuer + "/protocol/openid-connect"
+	methods := []string{"private_key_jwt", "client_secret_basic", "client_secret_post"}
+	algorithms := []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
+	signing, err := h.algorithms(req.Context(), r)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	answer(w, metadata{
+		Issuer:                 r.Issuer,
+		AuthorizationEndpoint:  protocol + "/auth",
+		TokenEndpoint:          protocol + "/token",
+		IntrospectionEndpoint:  protocol + "/token/introspect",
+		UserinfoEndpoint:       protocol + "/userinfo",
+		EndSessionEndpoint:     protocol + "/logout",
+		JWKSURI:                protocol + "/certs",
+		GrantTypes:             h.c.GrantTypes,
+		ACRValues:              []string{"0", "1"},
+		ResponseTypes:          []string{"code"},
+		SubjectTypes:           []string{"public"},
+		PromptValues:           []string{"none", "login"},
+		IDTokenAlgorithms:      signing,
+		ResponseModes:          h.c.ResponseModes,
+		TokenAuthMethods:       append(slices.Clone(methods), "none"),
+		TokenAuthAlgorithms:    algorithms,
+		IntrospectAuthMethods:  methods,
+		IntrospectAlgorithms:   algorithms,
+		Claims:                 []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "name", "given_name", "family_name", "preferred_username", "email", "acr", "azp", "nonce"},
+		ClaimTypes:             []string{"normal"},
+		Scopes:                 append([]string{"openid", "profile", "email"}, r.Settings.Scopes...),
+		CodeChallengeMethods:   []string{"S256"},
+		UILocales:              []string{"en", "ja"},
+		RevocationEndpoint:     protocol + "/revoke",
+		RevocationAuthMethods:  append(slices.Clone(methods), "none"),
+		RevocationAlgorithms:   algorithms,
+		IssInAuthorizationResp: true,
+	}, "no-cache, must-revalidate, no-transform, no-store")
+}
+
+// algorithms are those of the keys that ID tokens can be signed with now.
+func (h *Handler) algorithms(ctx context.Context, r realm.Realm) ([]string, error) {
+	set, err := h.c.Keys.Public(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	algorithms := []string{string(r.Settings.SigningAlgorithm)}
+	for _, k := range set.Keys() {
+		if alg := string(k.Algorithm); alg != "" && !slices.Contains(algorithms, alg) {
+			algorithms = append(algorithms, alg)
+		}
+	}
+	return algorithms, nil
+}
+
+// Certs answers the realm's public keys (RFC 7517 §5).
+func (h *Handler) Certs(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	set, err := h.c.Keys.Public(req.Context(), r)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	answer(w, set, "no-cache")
+}
+
+// info is Keycloak's realm info, which old adapters read.
+type info struct {
+	Realm           string `json:"realm"`
+	PublicKey       string `json:"public_key"`
+	TokenService    string `json:"token-service"`
+	AccountService  string `json:"account-service"`
+	TokensNotBefore int64  `json:"tokens-not-before"`
+}
+
+// Realm answers the realm info. public_key is a key of the realm's algorithm
+// as base64 of its PKIX form.
+func (h *Handler) Realm(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	set, err := h.c.Keys.Public(req.Context(), r)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	key, err := publicKey(set, r.Settings.SigningAlgorithm)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	answer(w, info{
+		Realm: r.Name, PublicKey: key,
+		TokenService:   r.Issuer + "/protocol/openid-connect",
+		AccountService: r.Issuer + "/account",
+	}, "no-cache")
+}
+
+func publicKey(set *jose.KeySet, alg jose.Algorithm) (string, error) {
+	for _, k := range set.Keys() {
+		if k.Algorithm != alg {
+			continue
+		}
+		der, err := x509.MarshalPKIXPublicKey(k.Key)
+		if err != nil {
+			return "", err
+		}
+		return base64.StdEncoding.EncodeToString(der), nil
+	}
+	return "", nil
+}
+
+// answer writes public JSON: readable from every origin, cached as said.
+func answer(w http.ResponseWriter, v any, cache string) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	oauth.WriteJSON(cached{w, cache}, http.StatusOK, v)
+}
+
+// cached replaces the no-store of oauth.WriteJSON, which is for secrets.
+type cached struct {
+	http.ResponseWriter
+	control string
+}
+
+func (c cached) WriteHeader(status int) {
+	c.Header().Set("Cache-Control", c.control)
+	c.Header().Del("Pragma")
+	c.ResponseWriter.WriteHeader(status)
+}

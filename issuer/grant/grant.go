@@ -1,0 +1,246 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/token"
+	"github.com/tegata/tegata/issuer/user"
+	"github.com/tegata/tegata/revocation"
+)
+
+// ClientAuth finds out which client is calling; clientauth.Authenticator does.
+type ClientAuth interface {
+	Authenticate(ctx context.Context, r realm.Realm, req *http.Request, form oauth.Form) (clientauth.Result, error)
+}
+
+// Sessions is what grants need of session.Sessions.
+type Sessions interface {
+	MintPoint(ctx context.Context, r realm.Realm, clientID string, accessLife time.Duration) (revocation.Revision, error)
+	RedeemCode(ctx context.Context, r realm.Realm, code string, accessLife time.Duration, check func(session.Code) error) (session.Code, session.Grant, error)
+	Refresh(ctx context.Context, p session.Refreshing) (session.Grant, error)
+}
+
+// Tokens is what grants need of token.Tokens.
+type Tokens interface {
+	MintClient(ctx context.Context, r realm.Realm, c token.Client, subject, scope string, rev revocation.Revision) (token.Set, error)
+	MintUser(ctx context.Context, r realm.Realm, c token.Client, p token.Profile, g session.Grant, kind, nonce string) (token.Set, error)
+	Read(ctx context.Context, r realm.Realm, compact string) (token.Read, error)
+}
+
+// Users is what grants need of user.Users.
+type Users interface {
+	ByID(ctx context.Context, r realm.Realm, id string) (user.User, error)
+}
+
+var (
+	_ ClientAuth = (*clientauth.Authenticator)(nil)
+	_ Sessions   = (*session.Sessions)(nil)
+	_ Tokens     = (*token.Tokens)(nil)
+	_ Users      = (*user.Users)(nil)
+)
+
+// Config configures a Handler. All fields but the hooks are required.
+type Config struct {
+	Clients  ClientAuth
+	Sessions Sessions
+	Tokens   Tokens
+	Users    Users
+	Logger   *slog.Logger
+
+	Minted func(grantType string)         // called after each success, for counting
+	Reused func(reason revocation.Reason) // called when a code or refresh token came back
+}
+
+// Handler is the token endpoint of every realm.
+type Handler struct {
+	c      Config
+	grants []grant
+}
+
+// grant is one row of the table of grants.
+type grant struct {
+	name   string // grant_type
+	decide func(context.Context, request) (response, error)
+}
+
+// request is what every grant starts from.
+type request struct {
+	realm  realm.Realm
+	client client.Client
+	form   oauth.Form
+}
+
+// New checks the configuration.
+func New(c Config) (*Handler, error) {
+	if c.Clients == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Logger == nil {
+		return nil, errors.New("grant: Clients, Sessions, Tokens, Users and Logger are required")
+	}
+	if c.Minted == nil {
+		c.Minted = func(string) {}
+	}
+	if c.Reused == nil {
+		c.Reused = func(revocation.Reason) {}
+	}
+	h := &Handler{c: c}
+	h.grants = []grant{
+		{"authorization_code", h.authorizationCode},
+		{"client_credentials", h.clientCredentials},
+		{"refresh_token", h.refreshToken},
+	}
+	return h, nil
+}
+
+// Types are the grant types, for discovery.
+func (h *Handler) Types() []string {
+	names := make([]string, len(h.grants))
+	for i, g := range h.grants {
+		names[i] = g.name
+	}
+	return names
+}
+
+// ServeRealm answers a POST to a realm's token endpoint.
+func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	form, err := oauth.ParseForm(req)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	g, err := h.find(form["grant_type"])
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	caller, err := h.c.Clients.Authenticate(req.Context(), r, req, form)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	if !clientauth.AllowOrigin(w, req, caller.Client) {
+		return
+	}
+	answer, err := g.decide(req.Context(), request{realm: r, client: caller.Client, form: form})
+	if err != nil {
+		h.refuse(w, req, g.name, caller.Client, err)
+		return
+	}
+	h.c.Minted(g.name)
+	oauth.WriteJSON(w, http.StatusOK, answer)
+}
+
+// find comes before client authentication, as in Keycloak: a request without
+// a grant type is no request.
+func (h *Handler) find(name string) (grant, error) {
+	if name == "" {
+		return grant{}, oauth.InvalidRequest("Missing form parameter: grant_type")
+	}
+	for _, g := range h.grants {
+		if g.name == name {
+			return g, nil
+		}
+	}
+	return grant{}, oauth.UnsupportedGrantType("Unsupported grant_type")
+}
+
+// refuse writes the error, and logs what only we may know of it.
+func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, name string, c client.Client, err error) {
+	level := slog.LevelInfo
+	var protocol *oauth.Error
+	if !errors.As(err, &protocol) {
+		level = slog.LevelError
+	}
+	h.c.Logger.Log(req.Context(), level, "grant refused", "grant", name, "client", c.ClientID, "err", err, "cause", errors.Unwrap(err))
+	oauth.WriteError(w, err)
+}
+
+// response is the token response (RFC 6749 §5.1) with Keycloak 26's extras.
+type response struct {
+	AccessToken      string `json:"access_token"`
+	ExpiresIn        int64  `json:"expires_in"`
+	RefreshExpiresIn int64  `json:"refresh_expires_in"`
+	RefreshToken     string `json:"refresh_token,omitempty"`
+	TokenType        string `json:"token_type"`
+	IDToken          string `json:"id_token,omitempty"`
+	NotBeforePolicy  int64  `json:"not-before-policy"`
+	SessionState     string `json:"session_state,omitempty"`
+	Scope            string `json:"scope"`
+}
+
+func respond(s token.Set) response {
+	return response{
+		AccessToken:      s.AccessToken,
+		ExpiresIn:        int64(s.ExpiresIn / time.Second),
+		RefreshToken:     s.RefreshToken,
+		RefreshExpiresIn: int64(s.RefreshExpiresIn / time.Second),
+		TokenType:        "Bearer",
+		IDToken:          s.IDToken,
+		SessionState:     s.SessionID,
+		Scope:            s.Scope,
+	}
+}
+
+// mintUser mints for a person: the grants that have a session end here.
+func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, kind, nonce string) (response, error) {
+	u, err := h.c.Users.ByID(ctx, req.realm, g.User.UserID)
+	if errors.Is(err, user.ErrNotFound) {
+		return response{}, refused("User not found", err)
+	}
+	if err != nil {
+		return response{}, err
+	}
+	profile := token.Profile{
+		Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified,
+		FirstName: u.FirstName, LastName: u.LastName,
+	}
+	set, err := h.c.Tokens.MintUser(ctx, req.realm, req.minting(), profile, g, kind, nonce)
+	if err != nil {
+		return response{}, err
+	}
+	return respond(set), nil
+}
+
+// minting is the client as token wants it.
+func (req request) minting() token.Client {
+	return token.Client{
+		ClientID:       req.client.ClientID,
+		Audience:       req.client.Audience,
+		AllowedOrigins: clientauth.Origins(req.client),
+		AccessLife:     req.accessLife(),
+	}
+}
+
+// accessLife is how long an access token of the client lives.
+func (req request) accessLife() time.Duration {
+	if life := req.client.AccessTokenLifespan; life > 0 {
+		return life
+	}
+	return req.realm.Settings.AccessTokenLifespan
+}
+
+// scope returns what of the requested scopes the client is granted, or
+// invalid_scope naming the whole request, as Keycloak does.
+func (req request) scope() (string, error) {
+	asked := strings.Fields(req.form["scope"])
+	granted, no := req.client.Grantable(asked)
+	if len(no) > 0 {
+		return "", oauth.InvalidScope("Invalid scopes: " + strings.Join(asked, " "))
+	}
+	return strings.Join(granted, " "), nil
+}
+
+// refused is invalid_grant with a cause for our log.
+func refused(description string, cause error) error {
+	e := oauth.InvalidGrant(description)
+	e.Cause = cause
+	return e
+}

@@ -1,0 +1,60 @@
+package grant
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/token"
+	"github.com/tegata/tegata/revocation"
+)
+
+// refreshToken is the grant of RFC 6749 §6, with rotation: each use gives a
+// new refresh token. The scope stays what was granted; as in Keycloak a
+// narrower or wider request does not change it, an unknown scope is refused.
+func (h *Handler) refreshToken(ctx context.Context, req request) (response, error) {
+	compact := req.form["refresh_token"]
+	if compact == "" {
+		return response{}, oauth.InvalidRequest("No refresh token")
+	}
+	read, err := h.c.Tokens.Read(ctx, req.realm, compact)
+	if err != nil {
+		return response{}, refused("Invalid refresh token", err)
+	}
+	if err := req.checkRefresh(read); err != nil {
+		return response{}, err
+	}
+	g, err := h.c.Sessions.Refresh(ctx, session.Refreshing{
+		Realm:      req.realm,
+		SessionID:  read.Token.Session,
+		ClientID:   req.client.ClientID,
+		UserID:     read.Token.Subject,
+		FamilyID:   read.FamilyID,
+		Generation: read.Generation,
+		AccessLife: req.accessLife(),
+	})
+	if errors.Is(err, session.ErrReused) {
+		h.c.Reused(revocation.ReasonRefreshReuse)
+		return response{}, refused("Maximum allowed refresh token reuse exceeded", err)
+	}
+	if err != nil {
+		return response{}, deadError(err)
+	}
+	return h.mintUser(ctx, req, g, "rt", "")
+}
+
+// checkRefresh is what can be said of a refresh token before its session is
+// looked at.
+func (req request) checkRefresh(read token.Read) error {
+	switch {
+	case read.Kind != token.Refresh:
+		return oauth.InvalidGrant("Invalid refresh token")
+	case read.Token.Client != req.client.ClientID:
+		return oauth.InvalidGrant("Invalid refresh token. Token client and authorized client don't match")
+	case read.Expired:
+		return oauth.InvalidGrant("Token is not active")
+	}
+	_, err := req.scope()
+	return err
+}

@@ -1,0 +1,169 @@
+// Package introspect is the introspection endpoint (RFC 7662). It must not
+// know where sessions are kept or how a token is signed.
+//
+// Only a confidential client may ask, and it is told about a token only if the
+// token is meant for it: if it is named in aud. Otherwise the answer is
+// {"active":false}, as for a token that does not exist, and the log says why
+// (Keycloak since 26.6.2, CVE-2026-37979; there without the log line). A client
+// with the attribute AnyAudience set to "true" is told about every token of the
+// realm: for a gateway that asks on behalf of many services.
+package introspect
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/token"
+)
+
+// AnyAudience is the client attribute that exempts a client from the audience
+// check.
+const AnyAudience = "introspection.any.audience"
+
+// ClientAuth finds out which client is calling; clientauth.Authenticator does.
+type ClientAuth interface {
+	Authenticate(ctx context.Context, r realm.Realm, req *http.Request, form oauth.Form) (clientauth.Result, error)
+}
+
+// Tokens reads tokens; token.Tokens does.
+type Tokens interface {
+	Read(ctx context.Context, r realm.Realm, compact string) (token.Read, error)
+}
+
+// Sessions says whether a token is alive; session.Sessions does.
+type Sessions interface {
+	Alive(ctx context.Context, sub session.Subject) error
+}
+
+var (
+	_ ClientAuth = (*clientauth.Authenticator)(nil)
+	_ Tokens     = (*token.Tokens)(nil)
+	_ Sessions   = (*session.Sessions)(nil)
+)
+
+// Config configures a Handler. All fields are required.
+type Config struct {
+	Clients  ClientAuth
+	Tokens   Tokens
+	Sessions Sessions
+	Logger   *slog.Logger
+}
+
+// Handler is the introspection endpoint of every realm.
+type Handler struct{ c Config }
+
+// New checks the configuration.
+func New(c Config) (*Handler, error) {
+	if c.Clients == nil || c.Tokens == nil || c.Sessions == nil || c.Logger == nil {
+		return nil, errors.New("introspect: every field of Config is required")
+	}
+	return &Handler{c}, nil
+}
+
+// ServeRealm answers a POST to a realm's introspection endpoint.
+func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	answer, err := h.answer(req, r)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	oauth.WriteJSON(w, http.StatusOK, answer)
+}
+
+func (h *Handler) answer(req *http.Request, r realm.Realm) (map[string]any, error) {
+	form, err := oauth.ParseForm(req)
+	if err != nil {
+		return nil, err
+	}
+	caller, err := h.caller(req, r, form)
+	if err != nil {
+		return nil, err
+	}
+	compact, hint := form["token"], form["token_type_hint"]
+	if compact == "" {
+		return nil, oauth.InvalidRequest("Token not provided.")
+	}
+	if !slices.Contains([]string{"", "access_token", "refresh_token"}, hint) {
+		return nil, oauth.InvalidRequest("Unsupported token type.")
+	}
+	read, err := h.c.Tokens.Read(req.Context(), r, compact)
+	if err != nil {
+		return h.inactive(req, caller, read, "not a token of this realm"), nil
+	}
+	if why := unfit(caller, read, hint); why != "" {
+		return h.inactive(req, caller, read, why), nil
+	}
+	err = h.c.Sessions.Alive(req.Context(), session.Subject{
+		Realm: r, Token: read.Token, FamilyID: read.FamilyID, Generation: read.Generation,
+	})
+	var dead *session.Dead
+	if errors.As(err, &dead) {
+		return h.inactive(req, caller, read, dead.Why), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return active(read), nil
+}
+
+// caller authenticates; a public client has proved nothing.
+func (h *Handler) caller(req *http.Request, r realm.Realm, form oauth.Form) (client.Client, error) {
+	result, err := h.c.Clients.Authenticate(req.Context(), r, req, form)
+	if err != nil {
+		return client.Client{}, err
+	}
+	if result.Client.PublicClient {
+		e := oauth.InvalidRequest("Client not allowed.")
+		e.Status = http.StatusForbidden
+		return client.Client{}, e
+	}
+	return result.Client, nil
+}
+
+// unfit says why a genuine token is not to be called active, or nothing. The
+// hint counts, as in Keycloak: a refresh token is looked at only if the caller
+// says that it is one, and then by its own client alone.
+func unfit(caller client.Client, read token.Read, hint string) string {
+	refresh := read.Kind == token.Refresh || read.Kind == token.Offline
+	switch {
+	case read.Expired:
+		return "expired"
+	case refresh != (hint == "refresh_token"):
+		return "kind differs from token_type_hint"
+	case refresh && read.Token.Client != caller.ClientID:
+		return "refresh token of another client"
+	case refresh, caller.Attributes[AnyAudience] == "true":
+		return ""
+	case !slices.Contains(read.Audience, caller.ClientID):
+		return "caller not in aud"
+	}
+	return ""
+}
+
+// inactive says no more than RFC 7662 §2.2 allows, and the rest to our log.
+func (h *Handler) inactive(req *http.Request, caller client.Client, read token.Read, why string) map[string]any {
+	h.c.Logger.InfoContext(req.Context(), "introspected token is not active",
+		"why", why, "caller", caller.ClientID, "azp", read.Token.Client, "jti", read.Token.ID)
+	return map[string]any{"active": false}
+}
+
+// active is every claim, and Keycloak's four members.
+func active(read token.Read) map[string]any {
+	answer := maps.Clone(read.Claims)
+	answer["active"] = true
+	answer["token_type"] = string(read.Kind)
+	answer["client_id"] = read.Token.Client
+	if name, ok := read.Claims["preferred_username"]; ok {
+		answer["username"] = name
+	}
+	return answer
+}
