@@ -1,0 +1,311 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/theme"
+	"github.com/tegata/tegata/issuer/user"
+	"github.com/tegata/tegata/issuer/userauth"
+	"github.com/tegata/tegata/revocation"
+)
+
+// SessionCookie is the cookie that stands for a user session, Keycloak's name.
+const SessionCookie = "KEYCLOAK_IDENTITY"
+
+// Level of assurance (acr), Keycloak's: a password now, or a cookie only.
+const (
+	acrPassword = "1"
+	acrCookie   = "0"
+)
+
+// purpose of the sealed form.
+const purpose = "login"
+
+// Clients finds clients; client.Clients does.
+type Clients interface {
+	ByClientID(ctx context.Context, r realm.Realm, clientID string) (client.Client, error)
+}
+
+// Sessions is what login needs of session.Sessions.
+type Sessions interface {
+	Open(ctx context.Context, l session.Login) (session.UserSession, string, error)
+	ByCookie(ctx context.Context, r realm.Realm, cookie string) (session.UserSession, error)
+	IssueCode(ctx context.Context, r realm.Realm, c session.Code) (string, error)
+	End(ctx context.Context, r realm.Realm, sid string, why revocation.Reason) (revocation.Revision, error)
+}
+
+// People authenticates a person; userauth.Authenticator does.
+type People interface {
+	Password(ctx context.Context, r realm.Realm, username, password, address string) (user.User, error)
+}
+
+var (
+	_ Clients  = (*client.Clients)(nil)
+	_ Sessions = (*session.Sessions)(nil)
+	_ People   = (*userauth.Authenticator)(nil)
+)
+
+// Config configures a Handler. All fields but Secure are required.
+type Config struct {
+	Clients  Clients
+	Sessions Sessions
+	People   People
+	Theme    *theme.Theme
+	Forms    *theme.Forms
+	Now      func() time.Time
+	Logger   *slog.Logger
+	Secure   bool // mark cookies for https only
+}
+
+// Handler is the authorization endpoint and login page of every realm.
+type Handler struct {
+	c     Config
+	cross *http.CrossOriginProtection
+}
+
+// New checks the configuration.
+func New(c Config) (*Handler, error) {
+	if c.Clients == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
+		return nil, errors.New("login: every field of Config but Secure is required")
+	}
+	return &Handler{c: c, cross: http.NewCrossOriginProtection()}, nil
+}
+
+// ResponseModes are the response modes, for discovery.
+func (h *Handler) ResponseModes() []string { return responseModes() }
+
+// Authorize answers a GET or POST to a realm's authorization endpoint.
+func (h *Handler) Authorize(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	p, err := read(req)
+	if err != nil {
+		h.refuse(w, req, r, &pageError{"invalidRequest", err})
+		return
+	}
+	c, err := h.client(req.Context(), r, p.get("client_id"))
+	if err != nil {
+		h.refuse(w, req, r, err)
+		return
+	}
+	q, err := destination(p, c)
+	if err != nil {
+		h.refuse(w, req, r, err)
+		return
+	}
+	if err := q.complete(p, c); err != nil {
+		h.fail(w, req, r, q, err)
+		return
+	}
+	h.dispatch(w, req, r, q)
+}
+
+// dispatch is the third gate: the session, or the login page.
+func (h *Handler) dispatch(w http.ResponseWriter, req *http.Request, r realm.Realm, q request) {
+	s, err := h.session(req, r)
+	if err != nil && !errors.Is(err, session.ErrNotFound) {
+		h.fail(w, req, r, q, err)
+		return
+	}
+	if err == nil && !q.needsLogin(s.AuthTime, h.c.Now()) {
+		h.finish(w, req, r, q, s, acrCookie)
+		return
+	}
+	if slices.Contains(q.prompt, "none") {
+		h.fail(w, req, r, q, loginRequired())
+		return
+	}
+	h.ask(w, req, r, q, q.loginHint, "")
+}
+
+// Authenticate answers the POST of the login form.
+func (h *Handler) Authenticate(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	q, form, err := h.reopen(req, r)
+	if err != nil {
+		h.refuse(w, req, r, err)
+		return
+	}
+	u, err := h.c.People.Password(req.Context(), r, form["username"], form["password"], address(req))
+	switch {
+	case errors.Is(err, userauth.ErrInvalid), errors.Is(err, userauth.ErrLimited):
+		h.log(req, r, q.ClientID, err)
+		h.ask(w, req, r, q, form["username"], "invalidUser")
+		return
+	case errors.Is(err, userauth.ErrDisabled):
+		h.log(req, r, q.ClientID, err)
+		h.ask(w, req, r, q, form["username"], "accountDisabled")
+		return
+	case err != nil:
+		h.refuse(w, req, r, err)
+		return
+	}
+	s, err := h.open(w, req, r, u)
+	if err != nil {
+		h.fail(w, req, r, q, err)
+		return
+	}
+	h.finish(w, req, r, q, s, acrPassword)
+}
+
+// reopen takes the request back from the form, and checks again what may have
+// changed meanwhile.
+func (h *Handler) reopen(req *http.Request, r realm.Realm) (request, oauth.Form, error) {
+	if err := h.cross.Check(req); err != nil {
+		return request{}, nil, &pageError{"staleForm", err}
+	}
+	form, err := oauth.ParseForm(req)
+	if err != nil {
+		return request{}, nil, &pageError{"invalidRequest", err}
+	}
+	var q request
+	if err := h.c.Forms.Open(req, r.Name, purpose, form["session_code"], &q); err != nil {
+		return request{}, nil, &pageError{"staleForm", err}
+	}
+	c, err := h.client(req.Context(), r, q.ClientID)
+	if err != nil {
+		return request{}, nil, err
+	}
+	if !c.Enabled || !c.StandardFlowEnabled || !c.AllowsRedirect(q.RedirectURI) {
+		return request{}, nil, &pageError{text: "clientDisabled"}
+	}
+	return q, form, nil
+}
+
+// open starts a new session in place of the one the browser had.
+func (h *Handler) open(w http.ResponseWriter, req *http.Request, r realm.Realm, u user.User) (session.UserSession, error) {
+	if old, err := h.session(req, r); err == nil {
+		if _, err := h.c.Sessions.End(req.Context(), r, old.ID, revocation.ReasonLogout); err != nil && !errors.Is(err, session.ErrNotFound) {
+			return session.UserSession{}, err
+		}
+	}
+	s, cookie, err := h.c.Sessions.Open(req.Context(), session.Login{
+		Realm: r, UserID: u.ID, ACR: acrPassword, AMR: []string{"pwd"}, IP: address(req), Agent: agent(req),
+	})
+	if err != nil {
+		return session.UserSession{}, err
+	}
+	h.c.Forms.Forget(w, r.Name)
+	http.SetCookie(w, &http.Cookie{
+		Name: SessionCookie, Value: cookie, Path: "/realms/" + r.Name + "/",
+		HttpOnly: true, Secure: h.c.Secure, SameSite: http.SameSiteLaxMode,
+	})
+	return s, nil
+}
+
+// finish gives the client its code.
+func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, s session.UserSession, acr string) {
+	code, err := h.c.Sessions.IssueCode(req.Context(), r, session.Code{
+		SessionID: s.ID, ClientID: q.ClientID, RedirectURI: q.RedirectURI, Scope: q.Scope,
+		Nonce: q.Nonce, CodeChallenge: q.Challenge, ACR: acr, AuthTime: s.AuthTime,
+	})
+	if err != nil {
+		h.fail(w, req, r, q, err)
+		return
+	}
+	h.succeed(w, req, r, q, s.ID, code)
+}
+
+// loginPage is what the login page shows.
+type loginPage struct {
+	Action, State, Username string
+	Message                 string // key of a text, or empty
+}
+
+// ask shows the login page.
+func (h *Handler) ask(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, username, message string) {
+	life := r.Settings.AccessCodeLifespanLogin
+	state, err := h.c.Forms.Seal(w, req, r.Name, purpose, q, life)
+	if err != nil {
+		h.refuse(w, req, r, err)
+		return
+	}
+	if len(username) > userauth.MaxUsername {
+		username = ""
+	}
+	h.page(w, req, theme.Page{
+		Name: "login", Realm: r.Name, FormTarget: q.RedirectURI,
+		Data: loginPage{
+			Action: "/realms/" + url.PathEscape(r.Name) + "/login-actions/authenticate?client_id=" + url.QueryEscape(q.ClientID),
+			State:  state, Username: username, Message: message,
+		},
+	})
+}
+
+// client returns an existing client; whether it is enabled is for the caller.
+func (h *Handler) client(ctx context.Context, r realm.Realm, clientID string) (client.Client, error) {
+	if clientID == "" {
+		return client.Client{}, &pageError{text: "invalidRequest"}
+	}
+	c, err := h.c.Clients.ByClientID(ctx, r, clientID)
+	if errors.Is(err, client.ErrNotFound) {
+		return client.Client{}, &pageError{"clientNotFound", err}
+	}
+	return c, err
+}
+
+// session returns the live session of the browser, or session.ErrNotFound.
+func (h *Handler) session(req *http.Request, r realm.Realm) (session.UserSession, error) {
+	c, err := req.Cookie(SessionCookie)
+	if err != nil || c.Value == "" {
+		return session.UserSession{}, session.ErrNotFound
+	}
+	return h.c.Sessions.ByCookie(req.Context(), r, c.Value)
+}
+
+// refuse shows an error page: 400 for the request's fault, 500 for ours.
+func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, r realm.Realm, err error) {
+	h.log(req, r, "", err)
+	status, text := http.StatusInternalServerError, "serverError"
+	var e *pageError
+	if errors.As(err, &e) {
+		status, text = http.StatusBadRequest, e.text
+	}
+	h.page(w, req, theme.Page{Name: "error", Status: status, Realm: r.Name, Data: text})
+}
+
+func (h *Handler) page(w http.ResponseWriter, req *http.Request, p theme.Page) {
+	if err := h.c.Theme.Render(w, req, p); err != nil {
+		h.c.Logger.ErrorContext(req.Context(), "page not rendered", "page", p.Name, "err", err)
+		http.Error(w, "internal error", http.StatusInternalServerError)
+	}
+}
+
+// log tells of a refusal; what the caller is not to blame for is an error.
+func (h *Handler) log(req *http.Request, r realm.Realm, clientID string, err error) {
+	level := slog.LevelInfo
+	var page *pageError
+	if !errors.As(err, &page) && asError(err).Code == "server_error" && !refusedPerson(err) {
+		level = slog.LevelError
+	}
+	h.c.Logger.Log(req.Context(), level, "authorization refused",
+		"realm", r.Name, "client", clientID, "err", err, "cause", errors.Unwrap(err))
+}
+
+func refusedPerson(err error) bool {
+	return errors.Is(err, userauth.ErrInvalid) || errors.Is(err, userauth.ErrLimited) || errors.Is(err, userauth.ErrDisabled)
+}
+
+// address is the caller's IP address, as the connection or a trusted proxy
+// handler above us has it.
+func address(req *http.Request) string {
+	host, _, err := net.SplitHostPort(req.RemoteAddr)
+	if err != nil {
+		return req.RemoteAddr
+	}
+	return host
+}
+
+// agent is the browser, cut to what is worth keeping.
+func agent(req *http.Request) string {
+	a := req.UserAgent()
+	return a[:min(len(a), 255)]
+}

@@ -1,0 +1,271 @@
+package login
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/oauth"
+)
+
+// Limits of what a request may carry, in bytes.
+const (
+	maxParameter = 2 << 10
+	maxQuery     = 8 << 10
+)
+
+// noMaxAge says that the request has no max_age.
+const noMaxAge = -1
+
+// request is an authorization request that passed the checks. It travels in
+// the login form, so its members are short and its size is bounded.
+type request struct {
+	ClientID    string `json:"c"`
+	RedirectURI string `json:"r"`
+	Mode        string `json:"m"`
+	State       string `json:"t,omitempty"`
+	HasState    bool   `json:"h,omitempty"` // an empty state is given back too
+	Nonce       string `json:"n,omitempty"`
+	Scope       string `json:"s,omitempty"` // granted, not asked for
+	Challenge   string `json:"p,omitempty"` // PKCE, S256
+
+	// Only for the first look, not for the form.
+	maxAge    int64 // seconds, or noMaxAge
+	loginHint string
+	prompt    []string
+}
+
+// parameters are those of a request; repeated holds what was sent twice.
+type parameters struct {
+	values   map[string]string
+	repeated []string
+}
+
+func (p parameters) get(name string) string { return p.values[name] }
+
+// read takes the parameters of a GET's query or of a POST's form (OpenID
+// Connect Core §3.1.2.1).
+func read(req *http.Request) (parameters, error) {
+	if req.Method == http.MethodPost {
+		form, err := oauth.ParseForm(req)
+		return parameters{values: form}, err
+	}
+	if len(req.URL.RawQuery) > maxQuery {
+		return parameters{}, oauth.InvalidRequest("query too long")
+	}
+	query, err := url.ParseQuery(req.URL.RawQuery)
+	if err != nil {
+		return parameters{}, oauth.InvalidRequest("malformed query")
+	}
+	p := parameters{values: make(map[string]string, len(query))}
+	for name, values := range query {
+		p.values[name] = values[0]
+		if len(values) > 1 {
+			p.repeated = append(p.repeated, name)
+		}
+	}
+	return p, nil
+}
+
+// pageError is an error that is shown to the person, never sent to a client.
+type pageError struct {
+	text  string // key of a text of theme
+	cause error
+}
+
+func (e *pageError) Error() string { return e.text }
+
+func (e *pageError) Unwrap() error { return e.cause }
+
+// destination is the first gate: the parts of p that say where an answer may
+// go. c is the client of p's client_id.
+func destination(p parameters, c client.Client) (request, error) {
+	if slices.Contains(p.repeated, "client_id") || slices.Contains(p.repeated, "redirect_uri") {
+		return request{}, &pageError{text: "invalidRequest"}
+	}
+	if !c.Enabled {
+		return request{}, &pageError{text: "clientDisabled"}
+	}
+	uri := p.get("redirect_uri")
+	if uri == "" || len(uri) > maxParameter || !c.AllowsRedirect(uri) || !safeRedirect(uri) {
+		return request{}, &pageError{text: "invalidRedirect"}
+	}
+	state, hasState := p.values["state"]
+	if len(state) > maxParameter {
+		return request{}, &pageError{text: "invalidRequest"}
+	}
+	return request{ClientID: c.ClientID, RedirectURI: uri, Mode: "query", State: state, HasState: hasState}, nil
+}
+
+// safeRedirect holds whatever is registered: an answer goes to an absolute URI
+// without a fragment (RFC 6749 §3.1.2) that no browser runs as a script.
+func safeRedirect(uri string) bool {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" || strings.Contains(uri, "#") || strings.ContainsAny(uri, "\\\r\n\t ") {
+		return false
+	}
+	switch u.Scheme {
+	case "javascript", "data", "vbscript", "blob", "file", "about":
+		return false
+	case "http", "https":
+		return u.Host != "" && u.User == nil
+	}
+	return true
+}
+
+// complete is the second gate: the rest of p. Its errors may be sent to r's
+// redirect URI; r says by which response mode, also when there is an error.
+func (r *request) complete(p parameters, c client.Client) error {
+	steps := []func(parameters, client.Client) error{
+		r.checkRepeats, r.readMode, r.readType, r.readSizes, r.readScope, r.readPKCE, r.readPrompt, r.readMaxAge,
+	}
+	for _, step := range steps {
+		if err := step(p, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *request) checkRepeats(p parameters, _ client.Client) error {
+	if len(p.repeated) > 0 {
+		return oauth.InvalidRequest("duplicated parameter")
+	}
+	return nil
+}
+
+// responseModes are the ways an answer can travel.
+func responseModes() []string { return []string{"query", "fragment", "form_post"} }
+
+func (r *request) readMode(p parameters, _ client.Client) error {
+	mode := p.get("response_mode")
+	if mode == "" {
+		return nil
+	}
+	if !slices.Contains(responseModes(), mode) {
+		return oauth.InvalidRequest("Invalid parameter: response_mode")
+	}
+	r.Mode = mode
+	return nil
+}
+
+func (r *request) readType(p parameters, c client.Client) error {
+	switch p.get("response_type") {
+	case "":
+		return oauth.InvalidRequest("Missing parameter: response_type")
+	case "code":
+	default:
+		return &oauth.Error{Code: "unsupported_response_type"}
+	}
+	if !c.StandardFlowEnabled {
+		return oauth.UnauthorizedClient("Client is not allowed to initiate browser login with given response_type. Standard flow is disabled for the client.")
+	}
+	return nil
+}
+
+func (r *request) readSizes(p parameters, _ client.Client) error {
+	if p.get("request") != "" || p.get("request_uri") != "" {
+		return &oauth.Error{Code: "request_not_supported"}
+	}
+	for _, name := range []string{"nonce", "scope", "login_hint"} {
+		if len(p.get(name)) > maxParameter {
+			return oauth.InvalidRequest("Invalid parameter: " + name)
+		}
+	}
+	r.Nonce = p.get("nonce")
+	r.loginHint = p.get("login_hint")
+	return nil
+}
+
+func (r *request) readScope(p parameters, c client.Client) error {
+	asked := strings.Fields(p.get("scope"))
+	granted, refused := c.Grantable(asked)
+	if len(refused) > 0 {
+		return oauth.InvalidScope("Invalid scopes: " + strings.Join(asked, " "))
+	}
+	r.Scope = strings.Join(granted, " ")
+	return nil
+}
+
+// readPKCE is RFC 7636 §4.3 with S256 alone: "plain" protects from nobody who
+// can read the request.
+func (r *request) readPKCE(p parameters, c client.Client) error {
+	challenge, method := p.get("code_challenge"), p.get("code_challenge_method")
+	if challenge == "" && method == "" && !c.PublicClient {
+		return nil
+	}
+	switch {
+	case method == "":
+		return oauth.InvalidRequest("Missing parameter: code_challenge_method")
+	case method != "S256":
+		return oauth.InvalidRequest("Invalid parameter: code challenge method is not matching the configured one")
+	case challenge == "":
+		return oauth.InvalidRequest("Missing parameter: code_challenge")
+	case !validChallenge(challenge):
+		return oauth.InvalidRequest("Invalid parameter: code_challenge")
+	}
+	r.Challenge = challenge
+	return nil
+}
+
+// validChallenge is the form of base64url(SHA-256(…)): 43 characters.
+func validChallenge(s string) bool {
+	if len(s) != 43 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// readPrompt keeps the values it knows; unknown ones are ignored, as
+// Keycloak does.
+func (r *request) readPrompt(p parameters, _ client.Client) error {
+	r.prompt = strings.Fields(p.get("prompt"))
+	if len(r.prompt) > 1 && slices.Contains(r.prompt, "none") {
+		return oauth.InvalidRequest("Invalid parameter: prompt") // OpenID Connect Core §3.1.2.1
+	}
+	return nil
+}
+
+func (r *request) readMaxAge(p parameters, _ client.Client) error {
+	r.maxAge = noMaxAge
+	value := p.get("max_age")
+	if value == "" {
+		return nil
+	}
+	seconds, err := strconv.ParseInt(value, 10, 32)
+	if err != nil || seconds < 0 {
+		return oauth.InvalidRequest("Invalid parameter: max_age")
+	}
+	r.maxAge = seconds
+	return nil
+}
+
+// needsLogin reports whether a session that authenticated at the given time
+// is not enough.
+func (r *request) needsLogin(authenticated, now time.Time) bool {
+	if slices.Contains(r.prompt, "login") || r.maxAge == 0 {
+		return true
+	}
+	return r.maxAge > 0 && now.Sub(authenticated) > time.Duration(r.maxAge)*time.Second
+}
+
+// asError is err as an error that a client may be sent.
+func asError(err error) *oauth.Error {
+	var e *oauth.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return oauth.ServerError(err)
+}

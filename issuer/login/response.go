@@ -1,0 +1,86 @@
+package login
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/theme"
+)
+
+// field is one parameter of an answer; their order is Keycloak's.
+type field struct{ Name, Value string }
+
+// formPost is what the form-post page shows.
+type formPost struct {
+	Action string
+	Fields []field
+}
+
+// succeed sends a code to the client (RFC 6749 §4.1.2, RFC 9207).
+func (h *Handler) succeed(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, sid, code string) {
+	var fields []field
+	if q.HasState {
+		fields = append(fields, field{"state", q.State})
+	}
+	h.send(w, req, r, q, append(fields,
+		field{"session_state", sid}, field{"iss", r.Issuer}, field{"code", code}))
+}
+
+// fail sends an error to the client (RFC 6749 §4.1.2.1, RFC 9207).
+func (h *Handler) fail(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, err error) {
+	e := asError(err)
+	h.log(req, r, q.ClientID, e)
+	fields := []field{{"error", e.Code}}
+	if e.Description != "" {
+		fields = append(fields, field{"error_description", e.Description})
+	}
+	if q.HasState {
+		fields = append(fields, field{"state", q.State})
+	}
+	h.send(w, req, r, q, append(fields, field{"iss", r.Issuer}))
+}
+
+// loginRequired is the answer to prompt=none without a fitting session.
+func loginRequired() error { return &oauth.Error{Code: "login_required"} }
+
+// send is the only place that sends a browser away; q.RedirectURI has passed
+// destination.
+func (h *Handler) send(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, fields []field) {
+	if q.Mode == "form_post" {
+		h.page(w, req, theme.Page{
+			Name: "form-post", Realm: r.Name, FormTarget: q.RedirectURI,
+			Data: formPost{q.RedirectURI, fields},
+		})
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store, must-revalidate, max-age=0")
+	w.Header().Set("Location", location(q.RedirectURI, q.Mode, fields))
+	w.WriteHeader(http.StatusFound)
+}
+
+// location appends the fields to the query or as the fragment of a URI that
+// has no fragment; a query that it has stays as it is (RFC 6749 §3.1.2).
+func location(uri, mode string, fields []field) string {
+	var b strings.Builder
+	b.WriteString(uri)
+	separator := "?"
+	switch {
+	case mode == "fragment":
+		separator = "#"
+	case strings.HasSuffix(uri, "?"), strings.HasSuffix(uri, "&"):
+		separator = ""
+	case strings.Contains(uri, "?"):
+		separator = "&"
+	}
+	for _, f := range fields {
+		b.WriteString(separator)
+		b.WriteString(f.Name)
+		b.WriteByte('=')
+		b.WriteString(url.QueryEscape(f.Value))
+		separator = "&"
+	}
+	return b.String()
+}
