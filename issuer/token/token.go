@@ -1,33 +1,74 @@
+// Package token mints this issuer's tokens and reads them back: claims and
+// signature of every token kind, in Keycloak 26's shape plus RFC 9068.
+//
+// It must not know HTTP, stores or who may have which token: what it mints was
+// decided before, and whether a token that it reads is still alive is
+// session.Alive's question.
+//
+// The idea: a token states what a session.Grant vouches for and nothing later.
+// rev is the grant's revision, exp is never beyond the grant's end. Access and
+// ID tokens are signed with the realm's key for everybody; refresh and offline
+// tokens with HS512 for this issuer alone, and are fully determined by the row
+// of their family, so that a lost answer can be given again.
+//
+//	kind     header typ           signed with   typ claim   jti
+//	access   at+jwt (or JWT)      realm's key   Bearer      onrtac:… ofrtac:… trrtcc:…
+//	ID       JWT                  realm's key   ID          UUID
+//	refresh  JWT                  HS512         Refresh     HMAC(family, generation)
+//	offline  JWT                  HS512         Offline     HMAC(family, generation)
 package token
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 
-	"github.com/tegata/tegata/issuer/keys"
+	"github.com/google/uuid"
+
+	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/realm"
-	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/revocation"
 )
 
+// ErrInvalid is what every token that cannot be believed comes to; errors that
+// are not ErrInvalid are failures of ours. Test with errors.Is.
+var ErrInvalid = errors.New("invalid token")
+
+// Keys are the realm's keys; *keys.Keys is one.
+type Keys interface {
+	Signer(ctx context.Context, r realm.Realm) (jose.Signer, error)
+	Own(ctx context.Context, r realm.Realm) (kid string, key []byte, err error)
+	Public(ctx context.Context, r realm.Realm) (*jose.KeySet, error)
+}
+
 // Config configures Tokens.
 type Config struct {
-	Keys *keys.Keys
+	Keys Keys
 	Now  func() time.Time
-	Rand io.Reader
+	Rand io.Reader // of jti
 }
 
 // Tokens mints and reads the tokens of this issuer.
-type Tokens struct{}
+type Tokens struct {
+	keys Keys
+	now  func() time.Time
+	rand io.Reader
+}
 
 // New checks the configuration.
-func New(c Config) (*Tokens, error) { panic("unbuilt") }
+func New(c Config) (*Tokens, error) {
+	if c.Keys == nil || c.Now == nil || c.Rand == nil {
+		return nil, errors.New("token: Keys, Now and Rand are required")
+	}
+	return &Tokens{keys: c.Keys, now: c.Now, rand: c.Rand}, nil
+}
 
 // Client is what minting needs to know of a client.
 type Client struct {
 	ClientID       string
-	Audience       []string
+	Audience       []string // none: "account", as Keycloak (RFC 9068 §3 wants a default)
 	AllowedOrigins []string
 	AccessLife     time.Duration // already resolved against the realm's
 }
@@ -42,23 +83,11 @@ type Profile struct {
 type Set struct {
 	AccessToken      string
 	ExpiresIn        time.Duration
-	RefreshToken     string // empty for client credentials
-	RefreshExpiresIn time.Duration
-	IDToken          string // empty without openid
+	RefreshToken     string        // empty for client credentials
+	RefreshExpiresIn time.Duration // 0: does not expire by itself (offline)
+	IDToken          string        // empty without openid
 	Scope            string
 	SessionID        string
-}
-
-// MintUser mints the tokens of a user's grant. kind is the two-letter grant
-// of the jti (ac, rt). nonce is empty on refresh.
-func (t *Tokens) MintUser(ctx context.Context, r realm.Realm, c Client, p Profile, g session.Grant, kind, nonce string) (Set, error) {
-	panic("unbuilt")
-}
-
-// MintClient mints a client-credentials access token (no sid; sub is the
-// stable service account id of the client, Keycloak: service-account-{client}).
-func (t *Tokens) MintClient(ctx context.Context, r realm.Realm, c Client, subject, scope string, rev revocation.Revision) (Set, error) {
-	panic("unbuilt")
 }
 
 // Kind of a token that was read.
@@ -72,6 +101,12 @@ const (
 	ID      Kind = "ID"
 )
 
+// Header typ values. Access tokens of earlier settings stay readable.
+const (
+	typJWT    = "JWT"
+	typAccess = "at+jwt" // RFC 9068 §2.1
+)
+
 // Read is a token of ours whose signature, issuer and (unless it says so) exp hold.
 type Read struct {
 	Kind       Kind
@@ -79,14 +114,20 @@ type Read struct {
 	Token      revocation.Token
 	Audience   []string
 	Scope      string
-	Expires    time.Time
+	Expires    time.Time // zero: never (offline)
 	Expired    bool
 	FamilyID   string // refresh
 	Generation uint64 // refresh
 }
 
-// Read verifies a compact token of realm r, whichever kind it is. An expired
-// token is returned with Expired set; the caller decides (logout hints may be).
-func (t *Tokens) Read(ctx context.Context, r realm.Realm, compact string) (Read, error) {
-	panic("unbuilt")
+// newID is a random UUID, with a prefix of Keycloak's six letters or none.
+func (t *Tokens) newID(prefix string) (string, error) {
+	id, err := uuid.NewRandomFromReader(t.rand)
+	if err != nil {
+		return "", fmt.Errorf("making jti: %w", err)
+	}
+	if prefix == "" {
+		return id.String(), nil
+	}
+	return prefix + ":" + id.String(), nil
 }

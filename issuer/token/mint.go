@@ -1,0 +1,247 @@
+package token
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/revocation"
+)
+
+// MintUser mints the tokens of a user's grant. kind is the two-letter grant
+// of the jti (ac, rt). nonce is empty on refresh.
+func (t *Tokens) MintUser(ctx context.Context, r realm.Realm, c Client, p Profile, g session.Grant, kind, nonce string) (Set, error) {
+	if len(kind) != 2 || g.User.ID == "" || g.User.UserID == "" || g.Family.ID == "" {
+		return Set{}, errors.New("minting tokens: the grant is incomplete")
+	}
+	signer, err := t.keys.Signer(ctx, r)
+	if err != nil {
+		return Set{}, fmt.Errorf("minting tokens: %w", err)
+	}
+	m := minting{t: t, r: r, c: c, g: g, signer: signer, now: t.now()}
+	if m.exp, err = accessEnd(m.now, c.AccessLife, g.Expires); err != nil {
+		return Set{}, err
+	}
+	m.profile = p.claims(g.Client.Scope)
+	set := Set{ExpiresIn: seconds(m.exp - m.now.Unix()), Scope: g.Client.Scope, SessionID: g.User.ID}
+	if set.AccessToken, err = m.access(kind); err != nil {
+		return Set{}, err
+	}
+	if set.RefreshToken, set.RefreshExpiresIn, err = m.refresh(ctx); err != nil {
+		return Set{}, err
+	}
+	if hasScope(g.Client.Scope, "openid") {
+		set.IDToken, err = m.id(nonce, set.AccessToken)
+	}
+	return set, err
+}
+
+// MintClient mints a client-credentials access token (no sid; sub is the
+// stable service account id of the client, Keycloak: service-account-{client}).
+// There is no refresh token (RFC 6749 §4.4.3) and, unlike Keycloak, no ID token
+// with scope openid: nobody has logged in.
+func (t *Tokens) MintClient(ctx context.Context, r realm.Realm, c Client, subject, scope string, rev revocation.Revision) (Set, error) {
+	signer, err := t.keys.Signer(ctx, r)
+	if err != nil {
+		return Set{}, fmt.Errorf("minting client token: %w", err)
+	}
+	now := t.now()
+	exp, err := accessEnd(now, c.AccessLife, time.Time{})
+	if err != nil {
+		return Set{}, err
+	}
+	id, err := t.newID("trrtcc")
+	if err != nil {
+		return Set{}, err
+	}
+	token, err := sign(signer, accessType(r), accessClaims{
+		Expires: exp, IssuedAt: now.Unix(), ID: id,
+		Issuer: r.Issuer, Audience: audience(c.Audience), Subject: subject,
+		Type: Access, Client: c.ClientID, ClientID: c.ClientID,
+		ACR: "1", AllowedOrigins: c.AllowedOrigins, Scope: scope, Rev: rev,
+		profileClaims: profileClaims{Username: "service-account-" + c.ClientID},
+	})
+	return Set{AccessToken: token, ExpiresIn: seconds(exp - now.Unix()), Scope: scope}, err
+}
+
+// minting is one MintUser: what all its tokens share.
+type minting struct {
+	t       *Tokens
+	r       realm.Realm
+	c       Client
+	g       session.Grant
+	signer  jose.Signer
+	profile profileClaims
+	now     time.Time
+	exp     int64 // of access and ID token
+}
+
+func (m *minting) access(kind string) (string, error) {
+	prefix := "onrt"
+	if m.g.User.Offline {
+		prefix = "ofrt"
+	}
+	id, err := m.t.newID(prefix + kind)
+	if err != nil {
+		return "", err
+	}
+	return sign(m.signer, accessType(m.r), accessClaims{
+		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
+		Issuer: m.r.Issuer, Audience: audience(m.c.Audience), Subject: m.g.User.UserID,
+		Type: Access, Client: m.c.ClientID, ClientID: m.c.ClientID,
+		SessionID: m.g.User.ID, ACR: m.g.User.ACR, AllowedOrigins: m.c.AllowedOrigins,
+		Scope: m.g.Client.Scope, Rev: m.g.Rev, profileClaims: m.profile,
+	})
+}
+
+func (m *minting) id(nonce, accessToken string) (string, error) {
+	id, err := m.t.newID("")
+	if err != nil {
+		return "", err
+	}
+	return sign(m.signer, typJWT, idClaims{
+		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
+		Issuer: m.r.Issuer, Audience: m.c.ClientID, Subject: m.g.User.UserID,
+		Type: ID, Client: m.c.ClientID, Nonce: nonce, SessionID: m.g.User.ID,
+		TokenHash: tokenHash(m.signer.Algorithm, accessToken), ACR: m.g.User.ACR,
+		profileClaims: m.profile,
+	})
+}
+
+func (m *minting) refresh(ctx context.Context) (string, time.Duration, error) {
+	kid, key, err := m.t.keys.Own(ctx, m.r)
+	if err != nil {
+		return "", 0, fmt.Errorf("minting refresh token: %w", err)
+	}
+	kind := Refresh
+	if m.g.User.Offline {
+		kind = Offline
+	}
+	exp := refreshEnd(m.r.Settings, m.g)
+	payload, err := json.Marshal(refreshClaims{
+		Expires: exp, IssuedAt: m.g.Family.Rotated.Unix(), ID: refreshID(key, m.g.Family),
+		Issuer: m.r.Issuer, Audience: m.r.Issuer, Subject: m.g.User.UserID,
+		Type: kind, Client: m.c.ClientID, SessionID: m.g.User.ID, Scope: m.g.Client.Scope,
+		FamilyID: m.g.Family.ID, Generation: m.g.Family.Generation,
+	})
+	if err != nil {
+		return "", 0, fmt.Errorf("writing refresh claims: %w", err)
+	}
+	token, err := jose.SignHS512(kid, key, typJWT, payload)
+	if err != nil || exp == 0 {
+		return token, 0, err
+	}
+	return token, max(0, seconds(exp-m.now.Unix())), nil
+}
+
+// refreshID is the jti of one generation: a UUID (version 8, RFC 9562 §5.8)
+// out of HMAC-SHA-512, unguessable, and the same whenever it is asked for. The
+// label keeps it apart from signatures with the same key: those are over
+// base64url, which has no space.
+func refreshID(key []byte, f session.Family) string {
+	mac := hmac.New(sha512.New, key)
+	mac.Write([]byte("refresh jti "))
+	mac.Write(binary.BigEndian.AppendUint64(nil, f.Generation))
+	mac.Write([]byte(f.ID))
+	id := uuid.UUID(mac.Sum(nil)[:16])
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
+}
+
+// refreshEnd is when a refresh token ends by itself, in Unix seconds: idle, or
+// the end of family or session. It depends on the family's row, not on the
+// clock. An offline token has no idle end of its own (Keycloak 26: no exp
+// unless the offline session's life is limited): 0.
+func refreshEnd(s realm.Settings, g session.Grant) int64 {
+	var ends []time.Time
+	if !g.User.Offline {
+		ends = append(ends, g.Family.Expires)
+		if s.SSOSessionIdleTimeout > 0 {
+			ends = append(ends, g.Family.Rotated.Add(s.SSOSessionIdleTimeout))
+		}
+	}
+	end := g.Expires
+	for _, e := range ends {
+		if !e.IsZero() && (end.IsZero() || e.Before(end)) {
+			end = e
+		}
+	}
+	return unix(end)
+}
+
+// accessEnd is min(now + life, limit) in Unix seconds, rounded down: no token
+// outlives what it vouches for.
+func accessEnd(now time.Time, life time.Duration, limit time.Time) (int64, error) {
+	if life < time.Second {
+		return 0, errors.New("minting tokens: the access token's life is below a second")
+	}
+	end := now.Add(life)
+	if !limit.IsZero() && limit.Before(end) {
+		end = limit
+	}
+	if end.Unix() <= now.Unix() {
+		return 0, fmt.Errorf("minting tokens: %w", ErrSessionOver)
+	}
+	return end.Unix(), nil
+}
+
+// ErrSessionOver is returned when a session ends within this second: it has no
+// time left that a token could state.
+var ErrSessionOver = errors.New("the session is over")
+
+func accessType(r realm.Realm) string {
+	if r.Settings.AccessTokenType == "" {
+		return typAccess
+	}
+	return r.Settings.AccessTokenType
+}
+
+func sign(s jose.Signer, typ string, claims any) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", fmt.Errorf("writing claims: %w", err)
+	}
+	return s.Sign(typ, payload)
+}
+
+// tokenHash is at_hash: the left half of the hash that the signature's
+// algorithm uses (OpenID Connect Core §3.1.3.6); SHA-512 with Ed25519.
+func tokenHash(alg jose.Algorithm, token string) string {
+	var sum []byte
+	switch {
+	case strings.HasSuffix(string(alg), "256"):
+		h := sha256.Sum256([]byte(token))
+		sum = h[:]
+	case strings.HasSuffix(string(alg), "384"):
+		h := sha512.Sum384([]byte(token))
+		sum = h[:]
+	default:
+		h := sha512.Sum512([]byte(token))
+		sum = h[:]
+	}
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+// unix is 0 for no time, so that the claim is left out.
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
