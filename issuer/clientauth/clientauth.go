@@ -1,7 +1,21 @@
+// Package clientauth finds out which client is calling: client_secret_basic,
+// client_secret_post, private_key_jwt, or none for public clients.
+//
+// It must not know grants or sessions, nor what the client may do.
+//
+// The idea: first see which one method the request uses, and refuse two
+// (RFC 6749 §2.3); then find the client that it names; then check. Codes and
+// texts are Keycloak 26's: an unknown or disabled client is invalid_client, a
+// wrong secret unauthorized_client, both 401 with one text and after the same
+// work; a failed assertion is invalid_client 400. Like Keycloak, and unlike
+// RFC 6749 §5.2, a 401 carries no WWW-Authenticate: in a browser it would open
+// a password dialogue over the application.
 package clientauth
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -10,6 +24,34 @@ import (
 	"github.com/tegata/tegata/issuer/realm"
 )
 
+// Methods, as the metadata name them (OpenID Connect Core §9).
+const (
+	MethodBasic         = "client_secret_basic"
+	MethodPost          = "client_secret_post"
+	MethodPrivateKeyJWT = "private_key_jwt"
+	MethodNone          = "none"
+)
+
+// Methods are those that Authenticate knows, for discovery documents.
+func Methods() []string {
+	return []string{MethodPrivateKeyJWT, MethodBasic, MethodPost, MethodNone}
+}
+
+// textInvalid is Keycloak's one text for whatever is wrong with a client or its secret.
+const textInvalid = "Invalid client or Invalid client credentials"
+
+// allowedMethod is the attribute by which a client is held to Basic or post;
+// Keycloak sets it at dynamic registration.
+const allowedMethod = "client.secret.authentication.allowed.method"
+
+// authenticatorJWT is the ClientAuthenticatorType of private_key_jwt.
+const authenticatorJWT = "client-jwt"
+
+// Clients finds clients; *client.Clients does.
+type Clients interface {
+	ByClientID(ctx context.Context, r realm.Realm, clientID string) (client.Client, error)
+}
+
 // Replay remembers single-use values; session.Sessions satisfies it.
 type Replay interface {
 	Once(ctx context.Context, r realm.Realm, kind, value string, expires time.Time) error
@@ -17,17 +59,32 @@ type Replay interface {
 
 // Config configures an Authenticator.
 type Config struct {
-	Clients *client.Clients
-	Replay  Replay
-	Now     func() time.Time
-	HTTP    *http.Client // for jwks_uri
+	Clients  Clients
+	Replay   Replay
+	Replayed error // by which Replay says "seen before" (session.ErrReplayed); nil: every error of Replay refuses as a replay
+	Now      func() time.Time
+	HTTP     *http.Client // for jwks_uri
+	Logger   *slog.Logger // of failed jwks_uri fetches; nil: none
 }
 
 // Authenticator finds out which client is calling.
-type Authenticator struct{}
+type Authenticator struct {
+	c       Config
+	remotes *remotes
+	nobody  client.Client // stands in for unknown clients, so that they cost the same
+}
 
 // New checks the configuration.
-func New(c Config) (*Authenticator, error) { panic("unbuilt") }
+func New(c Config) (*Authenticator, error) {
+	if c.Clients == nil || c.Replay == nil || c.Now == nil {
+		return nil, errors.New("clientauth: Clients, Replay and Now are required")
+	}
+	return &Authenticator{
+		c:       c,
+		remotes: newRemotes(c),
+		nobody:  client.Client{SecretHash: client.HashSecret("nobody knows this one")},
+	}, nil
+}
 
 // Result is the calling client.
 type Result struct {
@@ -39,5 +96,63 @@ type Result struct {
 // Errors are *oauth.Error with Keycloak 26's codes and texts. Two methods at
 // once are refused (RFC 6749 §2.3).
 func (a *Authenticator) Authenticate(ctx context.Context, r realm.Realm, req *http.Request, form oauth.Form) (Result, error) {
-	panic("unbuilt")
+	p, err := present(req, form)
+	if err != nil {
+		return Result{}, err
+	}
+	if p.method == MethodPrivateKeyJWT {
+		return a.byAssertion(ctx, r, p)
+	}
+	return a.bySecret(ctx, r, p)
+}
+
+// bySecret authenticates by a secret, or identifies a public client.
+func (a *Authenticator) bySecret(ctx context.Context, r realm.Realm, p presented) (Result, error) {
+	c, found, err := a.find(ctx, r, p.clientID)
+	if err != nil {
+		return Result{}, err
+	}
+	// Checked before anything is known about the client, so that the answer
+	// to an unknown one takes as long.
+	right := c.CheckSecret(p.secret, a.c.Now())
+	switch {
+	case !found:
+		return Result{}, oauth.InvalidClient(textInvalid)
+	case c.PublicClient:
+		return Result{Client: c, Method: MethodNone}, nil
+	case c.ClientAuthenticatorType == authenticatorJWT:
+		return Result{}, badAssertion("Parameter client_assertion_type is missing", nil)
+	case p.secret == "":
+		return Result{}, wrongSecret(textInvalid)
+	}
+	if want := c.Attributes[allowedMethod]; want != "" && want != p.method {
+		return Result{}, wrongSecret("Invalid method used to get client secret. Client requires method '" + want + "' to obtain client secret from the request")
+	}
+	if !right {
+		return Result{}, wrongSecret(textInvalid)
+	}
+	return Result{Client: c, Method: p.method}, nil
+}
+
+// find returns the enabled client of that id, or a stand-in and false.
+func (a *Authenticator) find(ctx context.Context, r realm.Realm, clientID string) (client.Client, bool, error) {
+	if clientID == "" {
+		return a.nobody, false, nil
+	}
+	c, err := a.c.Clients.ByClientID(ctx, r, clientID)
+	switch {
+	case errors.Is(err, client.ErrNotFound):
+		return a.nobody, false, nil
+	case err != nil:
+		return client.Client{}, false, oauth.ServerError(err)
+	}
+	return c, c.Enabled, nil
+}
+
+// wrongSecret is 401 unauthorized_client: Keycloak's answer, where RFC 6749
+// §5.2 would have invalid_client.
+func wrongSecret(description string) *oauth.Error {
+	e := oauth.UnauthorizedClient(description)
+	e.Status = http.StatusUnauthorized
+	return e
 }
