@@ -2,21 +2,42 @@ package issuer
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/discovery"
+	"github.com/tegata/tegata/issuer/grant"
+	"github.com/tegata/tegata/issuer/introspect"
 	"github.com/tegata/tegata/issuer/keys"
+	"github.com/tegata/tegata/issuer/login"
+	"github.com/tegata/tegata/issuer/logout"
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/revoke"
 	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/theme"
+	"github.com/tegata/tegata/issuer/token"
 	"github.com/tegata/tegata/issuer/user"
+	"github.com/tegata/tegata/issuer/userauth"
+	"github.com/tegata/tegata/issuer/userinfo"
 	"github.com/tegata/tegata/revocation/watch"
 )
+
+// sweepEvery is how often expired sessions are swept.
+const sweepEvery = time.Minute
 
 // Stores are the aggregates' stores; one sqlstore.DB gives all of them.
 type Stores struct {
@@ -55,25 +76,224 @@ type Config struct {
 	RevokeWait time.Duration
 }
 
+// withDefaults checks c and fills in its defaults.
+func (c Config) withDefaults() (Config, error) {
+	if err := checkBaseURL(c.BaseURL); err != nil {
+		return c, err
+	}
+	s := c.Stores
+	if s.Realms == nil || s.Clients == nil || s.Users == nil || s.Sessions == nil || s.Keys == nil {
+		return c, errors.New("every store is required")
+	}
+	if c.WatchSource == nil {
+		return c, errors.New("a watch source is required")
+	}
+	if len(c.Seal) != 32 {
+		return c, errors.New("the sealing key must have 32 bytes")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.HTTP == nil {
+		c.HTTP = &http.Client{Timeout: 5 * time.Second}
+	}
+	if c.RevokeWait == 0 {
+		c.RevokeWait = time.Second
+	}
+	return c, nil
+}
+
+func checkBaseURL(base string) error {
+	u, err := url.Parse(base)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
+		u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return fmt.Errorf("base URL %q is not of the form https://host[:port]", base)
+	}
+	return nil
+}
+
+// secure reports whether the world sees us by https.
+func (c Config) secure() bool { return strings.HasPrefix(c.BaseURL, "https://") }
+
 // Issuer is an assembled issuer.
-type Issuer struct{}
+type Issuer struct {
+	c        Config
+	realms   *realm.Realms
+	clients  *client.Clients
+	users    *user.Users
+	keys     *keys.Keys
+	sessions *session.Sessions
+	tokens   *token.Tokens
+	upstream *watch.Upstream
+	metrics  *metrics
+	handler  http.Handler
+}
 
 // New checks the configuration and wires the doors.
-func New(c Config) (*Issuer, error) { panic("unbuilt") }
+func New(c Config) (*Issuer, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	i := &Issuer{
+		c:       c,
+		realms:  realm.New(c.Stores.Realms, c.BaseURL),
+		clients: client.New(c.Stores.Clients),
+		users:   user.New(c.Stores.Users),
+	}
+	if i.metrics, err = newMetrics(c.Metrics); err != nil {
+		return nil, fmt.Errorf("issuer: registering metrics: %w", err)
+	}
+	if i.keys, err = keys.New(keys.Config{Store: c.Stores.Keys, Seal: c.Seal, Now: c.Now, Rand: c.Rand}); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	if i.sessions, err = session.New(session.Config{Store: c.Stores.Sessions, Now: c.Now, Rand: c.Rand, Logger: c.Logger}); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	if i.tokens, err = token.New(token.Config{Keys: i.keys, Now: c.Now, Rand: c.Rand}); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	i.upstream, err = watch.NewUpstream(watch.UpstreamConfig{
+		Source: c.WatchSource, Authorize: i.authorizeWatch, Lease: c.WatchLease, Now: c.Now, Logger: c.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	d, err := i.newDoors()
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	i.handler = i.mount(d.routes())
+	return i, nil
+}
+
+// doors are the endpoints.
+type doors struct {
+	grant      *grant.Handler
+	introspect *introspect.Handler
+	revoke     *revoke.Handler
+	userinfo   *userinfo.Handler
+	discovery  *discovery.Handler
+	login      *login.Handler
+	logout     *logout.Handler
+}
+
+// newDoors is the wiring.
+func (i *Issuer) newDoors() (*doors, error) {
+	callers, err := clientauth.New(clientauth.Config{Clients: i.clients, Replay: i.sessions, Now: i.c.Now, HTTP: i.c.HTTP})
+	if err != nil {
+		return nil, err
+	}
+	people, err := userauth.New(userauth.Config{Users: i.users, Now: i.c.Now, Rand: i.c.Rand})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := theme.New()
+	if err != nil {
+		return nil, err
+	}
+	forms, err := i.newForms()
+	if err != nil {
+		return nil, err
+	}
+
+	var d doors
+	steps := []func() error{
+		func() (err error) {
+			d.grant, err = grant.New(grant.Config{
+				Clients: callers, Sessions: i.sessions, Tokens: i.tokens, Users: i.users,
+				Logger: i.c.Logger, Minted: i.metrics.mint, Reused: i.metrics.revoke,
+			})
+			return err
+		},
+		func() (err error) {
+			d.introspect, err = introspect.New(introspect.Config{
+				Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Logger: i.c.Logger,
+			})
+			return err
+		},
+		func() (err error) {
+			d.revoke, err = revoke.New(revoke.Config{
+				Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Revoked: i.revoked,
+			})
+			return err
+		},
+		func() (err error) {
+			d.userinfo, err = userinfo.New(userinfo.Config{
+				Tokens: i.tokens, Sessions: i.sessions, Users: i.users, Clients: i.clients,
+			})
+			return err
+		},
+		func() (err error) {
+			d.login, err = login.New(login.Config{
+				Clients: i.clients, Sessions: i.sessions, People: people, Theme: pages, Forms: forms,
+				Now: i.c.Now, Logger: i.c.Logger, Secure: i.c.secure(),
+			})
+			return err
+		},
+		func() (err error) {
+			d.logout, err = logout.New(logout.Config{
+				Clients: i.clients, ClientAuth: callers, Tokens: i.tokens, Sessions: i.sessions, Theme: pages, Forms: forms,
+				Logger: i.c.Logger, Secure: i.c.secure(), Revoked: i.revoked,
+			})
+			return err
+		},
+		func() (err error) {
+			d.discovery, err = discovery.New(discovery.Config{
+				Keys: i.keys, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(),
+			})
+			return err
+		},
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return &d, nil
+}
+
+// newForms derives the key of form states from the sealing key, so that all
+// replicas have the same and none has to keep another.
+func (i *Issuer) newForms() (*theme.Forms, error) {
+	key, err := hkdf.Key(sha256.New, i.c.Seal, nil, "tegata form state", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	return theme.NewForms(key, i.c.Now, i.c.Rand, i.c.secure())
+}
 
 // Handler serves /realms/… and /.well-known/oauth-authorization-server/realms/….
-func (i *Issuer) Handler() http.Handler { panic("unbuilt") }
-
-// RegisterWatch adds the revocation stream to a gRPC server. The server's
-// transport is the caller's: TLS with client certificates verified if given,
-// or plaintext on loopback.
-func (i *Issuer) RegisterWatch(s grpc.ServiceRegistrar) { panic("unbuilt") }
+func (i *Issuer) Handler() http.Handler { return i.handler }
 
 // Run sweeps and serves the watch until ctx ends; it returns when the last of
 // its goroutines is gone.
-func (i *Issuer) Run(ctx context.Context) error { panic("unbuilt") }
+func (i *Issuer) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return i.upstream.Run(ctx) })
+	g.Go(func() error { return i.sweep(ctx) })
+	return g.Wait()
+}
 
-// Import creates or updates a realm, its keys, clients and users from a realm
-// file. Importing the same file again changes nothing; what is in the store
-// but not in the file stays.
-func (i *Issuer) Import(ctx context.Context, r Realm) error { panic("unbuilt") }
+// sweep goes on after an error: what it did not delete today it will tomorrow,
+// and lifetimes are judged on reading anyway.
+func (i *Issuer) sweep(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := i.sessions.Sweep(ctx); err != nil && ctx.Err() == nil {
+				i.c.Logger.ErrorContext(ctx, "sweep failed", "err", err)
+			}
+		}
+	}
+}

@@ -92,7 +92,7 @@ func destination(p parameters, c client.Client) (request, error) {
 		return request{}, &pageError{text: "clientDisabled"}
 	}
 	uri := p.get("redirect_uri")
-	if uri == "" || len(uri) > maxParameter || !c.AllowsRedirect(uri) || !safeRedirect(uri) {
+	if uri == "" || len(uri) > maxParameter || !c.AllowsRedirect(uri) || !oauth.SafeRedirect(uri) {
 		return request{}, &pageError{text: "invalidRedirect"}
 	}
 	state, hasState := p.values["state"]
@@ -100,22 +100,6 @@ func destination(p parameters, c client.Client) (request, error) {
 		return request{}, &pageError{text: "invalidRequest"}
 	}
 	return request{ClientID: c.ClientID, RedirectURI: uri, Mode: "query", State: state, HasState: hasState}, nil
-}
-
-// safeRedirect holds whatever is registered: an answer goes to an absolute URI
-// without a fragment (RFC 6749 §3.1.2) that no browser runs as a script.
-func safeRedirect(uri string) bool {
-	u, err := url.Parse(uri)
-	if err != nil || u.Scheme == "" || strings.Contains(uri, "#") || strings.ContainsAny(uri, "\\\r\n\t ") {
-		return false
-	}
-	switch u.Scheme {
-	case "javascript", "data", "vbscript", "blob", "file", "about":
-		return false
-	case "http", "https":
-		return u.Host != "" && u.User == nil
-	}
-	return true
 }
 
 // complete is the second gate: the rest of p. Its errors may be sent to r's

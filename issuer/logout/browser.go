@@ -77,26 +77,10 @@ func (h *Handler) wish(ctx context.Context, r realm.Realm, form oauth.Form, hint
 	if err != nil {
 		return wish{}, err
 	}
-	if !c.Enabled || !c.AllowsPostLogout(uri) || !safeRedirect(uri) || len(form["state"]) > maxState {
+	if !c.Enabled || !c.AllowsPostLogout(uri) || !oauth.SafeRedirect(uri) || len(form["state"]) > maxState {
 		return wish{}, &pageError{text: "invalidLogoutRedirect"}
 	}
 	return wish{RedirectURI: uri, State: form["state"]}, nil
-}
-
-// safeRedirect holds whatever is registered: nothing that a browser runs as a
-// script, no backslash or white space that it would read differently.
-func safeRedirect(uri string) bool {
-	u, err := url.Parse(uri)
-	if err != nil || u.Scheme == "" || u.Fragment != "" || strings.ContainsAny(uri, "#\\\r\n\t ") {
-		return false
-	}
-	switch u.Scheme {
-	case "javascript", "data", "vbscript", "blob", "file", "about":
-		return false
-	case "http", "https":
-		return u.Host != "" && u.User == nil
-	}
-	return true
 }
 
 // question is what the confirmation page shows.

@@ -1,0 +1,287 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"time"
+
+	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/user"
+	"github.com/tegata/tegata/issuer/userauth"
+	"github.com/tegata/tegata/revocation"
+)
+
+// realmName is what a realm may be called: it stands in paths and cookies.
+var realmName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// Import creates or updates a realm, its keys, clients and users from a realm
+// file. Importing the same file again changes nothing, hashes included; what
+// is in the store but not in the file stays. What the file disables is revoked
+// as well. A crash half-way leaves a part of the file imported; the next
+// import does the rest.
+func (i *Issuer) Import(ctx context.Context, file Realm) error {
+	if err := file.check(); err != nil {
+		return err
+	}
+	r, err := i.importRealm(ctx, file)
+	if err != nil {
+		return fmt.Errorf("importing realm %s: %w", file.Realm, err)
+	}
+	if err := i.keys.Ensure(ctx, r); err != nil {
+		return fmt.Errorf("making keys of realm %s: %w", file.Realm, err)
+	}
+	for _, c := range file.Clients {
+		if err := i.importClient(ctx, r, c); err != nil {
+			return fmt.Errorf("importing client %s of realm %s: %w", c.ClientID, file.Realm, err)
+		}
+	}
+	for _, u := range file.Users {
+		if err := i.importUser(ctx, r, u); err != nil {
+			return fmt.Errorf("importing user %s of realm %s: %w", u.Username, file.Realm, err)
+		}
+	}
+	return nil
+}
+
+// check finds what is wrong with the file as such, before anything is written.
+func (file Realm) check() error {
+	if !realmName.MatchString(file.Realm) {
+		return fmt.Errorf("realm %q: a name has 1 to 64 letters, digits, '.', '_' or '-'", file.Realm)
+	}
+	switch alg := jose.Algorithm(file.DefaultSignatureAlgorithm); alg {
+	case "", jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA:
+	default:
+		return fmt.Errorf("realm %s: defaultSignatureAlgorithm %q is not one of ES256, RS256, PS256 (and 384, 512), EdDSA", file.Realm, alg)
+	}
+	switch file.AccessTokenType {
+	case "", "at+jwt", "JWT":
+	default:
+		return fmt.Errorf("realm %s: accessTokenType %q is neither at+jwt nor JWT", file.Realm, file.AccessTokenType)
+	}
+	for _, d := range []int{
+		file.AccessTokenLifespan, file.SSOSessionIdleTimeout, file.SSOSessionMaxLifespan, file.AccessCodeLifespan,
+		file.AccessCodeLifespanLogin, file.OfflineSessionIdleTimeout, file.RefreshGrace, file.RefreshTokenMaxReuse,
+	} {
+		if d < 0 {
+			return fmt.Errorf("realm %s: a lifetime or count is negative", file.Realm)
+		}
+	}
+	return errors.Join(file.checkClients(), file.checkUsers())
+}
+
+func (file Realm) checkClients() error {
+	seen := make(map[string]bool)
+	for _, c := range file.Clients {
+		if c.ClientID == "" || len(c.ClientID) > 255 {
+			return fmt.Errorf("realm %s: a clientId is empty or longer than 255 bytes", file.Realm)
+		}
+		if seen[c.ClientID] {
+			return fmt.Errorf("realm %s: client %s is there twice", file.Realm, c.ClientID)
+		}
+		seen[c.ClientID] = true
+		if c.PublicClient && (c.Secret != "" || c.ServiceAccountsEnabled) {
+			return fmt.Errorf("realm %s: public client %s can have neither secret nor service account", file.Realm, c.ClientID)
+		}
+		if c.AccessTokenLifespan < 0 {
+			return fmt.Errorf("realm %s: client %s: accessTokenLifespan is negative", file.Realm, c.ClientID)
+		}
+		for _, uri := range c.RedirectURIs {
+			if !oauth.SafeRedirect(uri) {
+				return fmt.Errorf("realm %s: client %s: redirect URI %q is not absolute, has a fragment, or is not safe to redirect to", file.Realm, c.ClientID, uri)
+			}
+		}
+	}
+	return nil
+}
+
+func (file Realm) checkUsers() error {
+	seen := make(map[string]bool)
+	for _, u := range file.Users {
+		if u.Username == "" || len(u.Username) > userauth.MaxUsername {
+			return fmt.Errorf("realm %s: a username is empty or longer than %d bytes", file.Realm, userauth.MaxUsername)
+		}
+		if seen[u.Username] {
+			return fmt.Errorf("realm %s: user %s is there twice", file.Realm, u.Username)
+		}
+		seen[u.Username] = true
+		if len(u.Credentials) > 1 {
+			return fmt.Errorf("realm %s: user %s has more than one credential", file.Realm, u.Username)
+		}
+		for _, c := range u.Credentials {
+			if c.Type != "password" || c.Value == "" || len(c.Value) > userauth.MaxPassword {
+				return fmt.Errorf("realm %s: user %s: a credential is a password of at most %d bytes", file.Realm, u.Username, userauth.MaxPassword)
+			}
+		}
+	}
+	return nil
+}
+
+func (i *Issuer) importRealm(ctx context.Context, file Realm) (realm.Realm, error) {
+	old, err := i.realms.ByName(ctx, file.Realm)
+	known := err == nil
+	if err != nil && !errors.Is(err, realm.ErrNotFound) {
+		return realm.Realm{}, err
+	}
+	settings := file.settings()
+	enabled := orTrue(file.Enabled)
+	if known && old.Enabled == enabled && reflect.DeepEqual(old.Settings, settings.WithDefaults()) {
+		return old, nil
+	}
+	if _, err := i.realms.Put(ctx, realm.Realm{Name: file.Realm, Enabled: enabled, Settings: settings}); err != nil {
+		return realm.Realm{}, err
+	}
+	r, err := i.realms.ByName(ctx, file.Realm)
+	if err != nil {
+		return realm.Realm{}, err
+	}
+	if known && old.Enabled && !enabled {
+		_, err = i.sessions.EndRealm(ctx, r, revocation.ReasonDisabled)
+		i.metrics.revoke(revocation.ReasonDisabled)
+	}
+	return r, err
+}
+
+func (file Realm) settings() realm.Settings {
+	s := realm.Settings{
+		SigningAlgorithm:          jose.Algorithm(file.DefaultSignatureAlgorithm),
+		AccessTokenType:           file.AccessTokenType,
+		AccessTokenLifespan:       seconds(file.AccessTokenLifespan),
+		SSOSessionIdleTimeout:     seconds(file.SSOSessionIdleTimeout),
+		SSOSessionMaxLifespan:     seconds(file.SSOSessionMaxLifespan),
+		AccessCodeLifespan:        seconds(file.AccessCodeLifespan),
+		AccessCodeLifespanLogin:   seconds(file.AccessCodeLifespanLogin),
+		OfflineSessionIdleTimeout: seconds(file.OfflineSessionIdleTimeout),
+		RefreshGrace:              seconds(file.RefreshGrace),
+		RefreshMaxReuse:           file.RefreshTokenMaxReuse,
+	}
+	for _, scope := range file.ClientScopes {
+		s.Scopes = append(s.Scopes, scope.Name)
+	}
+	return s
+}
+
+func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client) error {
+	old, err := i.clients.ByClientID(ctx, r, file.ClientID)
+	known := err == nil
+	if err != nil && !errors.Is(err, client.ErrNotFound) {
+		return err
+	}
+	c, err := file.over(old, r, i.c.Now())
+	if err != nil {
+		return err
+	}
+	if known && reflect.DeepEqual(old, c) {
+		return nil
+	}
+	if _, err := i.clients.Put(ctx, c); err != nil {
+		return err
+	}
+	if known && old.Enabled && !c.Enabled {
+		_, err = i.sessions.EndClient(ctx, r, c.ClientID, revocation.ReasonDisabled)
+		i.metrics.revoke(revocation.ReasonDisabled)
+	}
+	return err
+}
+
+// over is the client as the file wants it, on top of what the store has.
+func (file Client) over(old client.Client, r realm.Realm, now time.Time) (client.Client, error) {
+	c := old
+	c.RealmID = r.ID
+	c.ClientID = file.ClientID
+	c.Name = file.Name
+	c.Enabled = orTrue(file.Enabled)
+	c.PublicClient = file.PublicClient
+	c.ClientAuthenticatorType = file.ClientAuthenticatorType
+	c.StandardFlowEnabled = orTrue(file.StandardFlowEnabled)
+	c.ServiceAccountsEnabled = file.ServiceAccountsEnabled
+	c.RedirectURIs = file.RedirectURIs
+	c.PostLogoutRedirectURIs = file.PostLogoutRedirectURIs
+	c.WebOrigins = file.WebOrigins
+	c.DefaultClientScopes = file.DefaultClientScopes
+	c.OptionalClientScopes = file.OptionalClientScopes
+	c.Audience = file.Audience
+	c.JWKSURI = file.JWKSURI
+	c.AccessTokenLifespan = seconds(file.AccessTokenLifespan)
+	c.Attributes = file.Attributes
+	c.JWKS = nil
+	if len(file.JWKS) > 0 {
+		set, err := json.Marshal(file.JWKS)
+		if err != nil {
+			return c, fmt.Errorf("jwks: %w", err)
+		}
+		c.JWKS = set
+	}
+	switch {
+	case file.Secret == "":
+		c.SecretHash = ""
+	case old.SecretHash == "" || !old.CheckSecret(file.Secret, now):
+		c.SecretHash = client.HashSecret(file.Secret)
+	}
+	return c, nil
+}
+
+func (i *Issuer) importUser(ctx context.Context, r realm.Realm, file User) error {
+	old, err := i.users.ByUsername(ctx, r, file.Username)
+	known := err == nil
+	if err != nil && !errors.Is(err, user.ErrNotFound) {
+		return err
+	}
+	u, err := i.overUser(file, old, r)
+	if err != nil {
+		return err
+	}
+	if known && reflect.DeepEqual(old, u) {
+		return nil
+	}
+	if _, err := i.users.Put(ctx, u); err != nil {
+		return err
+	}
+	if known && old.Enabled && !u.Enabled {
+		_, err = i.sessions.EndUser(ctx, r, u.ID, revocation.ReasonDisabled)
+		i.metrics.revoke(revocation.ReasonDisabled)
+	}
+	return err
+}
+
+// overUser is the user as the file wants it, on top of what the store has; a
+// file without a password leaves the one that is there.
+func (i *Issuer) overUser(file User, old user.User, r realm.Realm) (user.User, error) {
+	u := old
+	u.RealmID = r.ID
+	if old.ID == "" {
+		u.Username = file.Username
+	}
+	u.Enabled = orTrue(file.Enabled)
+	u.Email = file.Email
+	u.EmailVerified = file.EmailVerified
+	u.FirstName = file.FirstName
+	u.LastName = file.LastName
+	for _, credential := range file.Credentials {
+		if old.PasswordHash != "" {
+			same, err := userauth.Verify(old.PasswordHash, credential.Value)
+			if err != nil {
+				return u, err
+			}
+			if same {
+				continue
+			}
+		}
+		hash, err := userauth.Hash(i.c.Rand, credential.Value)
+		if err != nil {
+			return u, err
+		}
+		u.PasswordHash = hash
+	}
+	return u, nil
+}
+
+func orTrue(b *bool) bool { return b == nil || *b }
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

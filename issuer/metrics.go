@@ -1,0 +1,51 @@
+package issuer
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tegata/tegata/revocation"
+)
+
+// metrics are counted whether or not they are registered.
+type metrics struct {
+	requests    *prometheus.CounterVec
+	minted      *prometheus.CounterVec
+	revocations *prometheus.CounterVec
+	pending     prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tegata_issuer_requests_total", Help: "HTTP requests by endpoint and status.",
+		}, []string{"endpoint", "code"}),
+		minted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tegata_issuer_grants_total", Help: "Token responses by grant type.",
+		}, []string{"grant"}),
+		revocations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tegata_issuer_revocations_total", Help: "Revocations by reason.",
+		}, []string{"reason"}),
+		pending: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tegata_issuer_revocations_pending_total", Help: "Revocations that some watcher had not applied when they were answered.",
+		}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.minted, m.revocations, m.pending} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) request(endpoint string, code int) {
+	m.requests.WithLabelValues(endpoint, strconv.Itoa(code)).Inc()
+}
+
+func (m *metrics) mint(grant string) { m.minted.WithLabelValues(grant).Inc() }
+
+func (m *metrics) revoke(why revocation.Reason) { m.revocations.WithLabelValues(string(why)).Inc() }

@@ -1,0 +1,180 @@
+package issuer
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/token"
+	"github.com/tegata/tegata/revocation"
+	"github.com/tegata/tegata/revocation/watch"
+)
+
+// WatchScope is the scope that lets a client watch revocations.
+const WatchScope = "revocation:watch"
+
+// Headers of an answer to a revocation or a logout.
+const (
+	// HeaderRevision is the revision that the revocation was committed as.
+	HeaderRevision = "Tegata-Revocation-Revision"
+	// HeaderPending is how many watchers had not yet applied it when the wait
+	// ended; absent if all had. Each stops trusting within one lease.
+	HeaderPending = "Tegata-Revocation-Pending"
+)
+
+// RegisterWatch adds the revocation stream to a gRPC server. The server's
+// transport is the caller's: TLS with client certificates verified if given,
+// or plaintext on loopback.
+func (i *Issuer) RegisterWatch(s grpc.ServiceRegistrar) { i.upstream.Register(s) }
+
+// revoked waits, for as long as configured, until the watchers have applied a
+// committed revocation, and states the outcome. It is what revoke and logout
+// call between commit and answer.
+func (i *Issuer) revoked(ctx context.Context, rev revocation.Revision, why revocation.Reason, answer http.Header) {
+	i.metrics.revoke(why)
+	answer.Set(HeaderRevision, strconv.FormatUint(uint64(rev), 10))
+	if i.c.RevokeWait < 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.c.RevokeWait)
+	defer cancel()
+	pending, err := i.upstream.Await(ctx, rev)
+	if err == nil {
+		return
+	}
+	i.metrics.pending.Inc()
+	i.c.Logger.WarnContext(ctx, "revocation not applied everywhere yet", "revision", rev, "watchers", pending.Watchers, "err", err)
+	answer.Set(HeaderPending, strconv.Itoa(len(pending.Watchers)))
+}
+
+// authorizeWatch decides who may watch, and what: a client certificate on the
+// list sees every realm; a client-credentials token with WatchScope sees its
+// own realm, or every realm if it is of WatchRealm.
+func (i *Issuer) authorizeWatch(ctx context.Context) (watch.Identity, error) {
+	if id, ok := i.watchPeer(ctx); ok {
+		return id, nil
+	}
+	compact, ok := bearer(ctx)
+	if !ok {
+		return watch.Identity{}, status.Error(codes.Unauthenticated, "a listed client certificate or a bearer token with scope "+WatchScope+" is required")
+	}
+	r, read, err := i.readWatchToken(ctx, compact)
+	if err != nil {
+		return watch.Identity{}, err
+	}
+	id := watch.Identity{Name: read.Token.Client, Issuers: []string{r.Issuer}}
+	if i.c.WatchRealm != "" && r.Name == i.c.WatchRealm {
+		id.Issuers = nil
+	}
+	return id, nil
+}
+
+// watchPeer is the identity of a verified client certificate on the list.
+func (i *Issuer) watchPeer(ctx context.Context) (watch.Identity, bool) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return watch.Identity{}, false
+	}
+	tls, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(tls.State.VerifiedChains) == 0 {
+		return watch.Identity{}, false
+	}
+	for _, name := range namesOf(tls.State.VerifiedChains[0][0]) {
+		if slices.Contains(i.c.WatchPeers, name) {
+			return watch.Identity{Name: name}, true
+		}
+	}
+	return watch.Identity{}, false
+}
+
+func namesOf(c *x509.Certificate) []string {
+	names := slices.Clone(c.DNSNames)
+	for _, u := range c.URIs {
+		names = append(names, u.String())
+	}
+	return names
+}
+
+func bearer(ctx context.Context) (string, bool) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	values := md.Get("authorization")
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, compact, ok := strings.Cut(values[0], " ")
+	return compact, ok && strings.EqualFold(scheme, "Bearer")
+}
+
+// readWatchToken returns a live access token with WatchScope and its realm.
+func (i *Issuer) readWatchToken(ctx context.Context, compact string) (realm.Realm, token.Read, error) {
+	r, err := i.realmOf(ctx, compact)
+	if err != nil {
+		return realm.Realm{}, token.Read{}, err
+	}
+	read, err := i.tokens.Read(ctx, r, compact)
+	if err != nil || read.Kind != token.Access || read.Expired {
+		return realm.Realm{}, token.Read{}, errBadToken
+	}
+	if !slices.Contains(strings.Fields(read.Scope), WatchScope) {
+		return realm.Realm{}, token.Read{}, status.Error(codes.PermissionDenied, "token lacks scope "+WatchScope)
+	}
+	err = i.sessions.Alive(ctx, session.Subject{Realm: r, Token: read.Token})
+	var dead *session.Dead
+	if errors.As(err, &dead) {
+		return realm.Realm{}, token.Read{}, errBadToken
+	}
+	if err != nil {
+		i.c.Logger.ErrorContext(ctx, "watch token not checked", "err", err)
+		return realm.Realm{}, token.Read{}, status.Error(codes.Unavailable, "token could not be checked")
+	}
+	return r, read, nil
+}
+
+var errBadToken = status.Error(codes.Unauthenticated, "token is not valid here")
+
+// realmOf is the realm that a token says it is of. Nothing is believed yet:
+// the realm's keys decide.
+func (i *Issuer) realmOf(ctx context.Context, compact string) (realm.Realm, error) {
+	parts := strings.Split(compact, ".")
+	if len(parts) != 3 {
+		return realm.Realm{}, errBadToken
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return realm.Realm{}, errBadToken
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return realm.Realm{}, errBadToken
+	}
+	name, ok := strings.CutPrefix(claims.Issuer, i.c.BaseURL+"/realms/")
+	if !ok {
+		return realm.Realm{}, errBadToken
+	}
+	r, err := i.realms.ByName(ctx, name)
+	if errors.Is(err, realm.ErrNotFound) || (err == nil && !r.Enabled) {
+		return realm.Realm{}, errBadToken
+	}
+	if err != nil {
+		i.c.Logger.ErrorContext(ctx, "realm not read", "err", err)
+		return realm.Realm{}, status.Error(codes.Unavailable, "token could not be checked")
+	}
+	return r, nil
+}
