@@ -1,0 +1,382 @@
+package watch
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tegata/tegata/revocation"
+	pb "github.com/tegata/tegata/revocation/revocationpb"
+	"google.golang.org/grpc"
+)
+
+// WatcherConfig configures a Watcher.
+type WatcherConfig struct {
+	Conn    grpc.ClientConnInterface // see DialOptions
+	Set     *revocation.Set
+	Node    string           // name shown to operators
+	OnStale string           // deny (default), introspect or serve: told upstream, enforced by check
+	Issuers []string         // wanted; empty means all
+	Now     func() time.Time // default time.Now; must carry a monotonic reading
+	Logger  *slog.Logger     // default slog.DiscardHandler
+
+	Random io.Reader // of the instance name; default crypto/rand
+}
+
+// Watcher follows an Upstream and keeps a Set.
+type Watcher struct {
+	c        WatcherConfig
+	dial     func(context.Context) (clientPipe, error)
+	instance []byte
+	f        follower // owned by Run
+
+	lease    atomic.Pointer[lease]
+	clock    atomic.Pointer[anchor]
+	whole    atomic.Bool // a first snapshot has been applied
+	synced   chan struct{}
+	connects atomic.Int64
+	running  atomic.Bool
+
+	mu      sync.Mutex // guards what Status shows
+	epoch   revocation.Epoch
+	lastErr string
+}
+
+// anchor ties the upstream's clock to ours.
+type anchor struct{ server, local time.Time }
+
+// clientPipe is one stream as the watcher sees it; client.go makes it from
+// gRPC. Recv and Send each have one caller at a time and end when the stream's
+// context does.
+type clientPipe interface {
+	Send(*pb.WatchRequest) error
+	Recv() (*pb.WatchResponse, error)
+}
+
+const (
+	backoffFirst = 50 * time.Millisecond
+	backoffLast  = 2 * time.Second
+	openPatience = 3 * time.Second
+	expireEvery  = time.Second
+)
+
+var errSilent = errors.New("upstream is silent")
+
+// NewWatcher checks the configuration.
+func NewWatcher(c WatcherConfig) (*Watcher, error) {
+	if c.Conn == nil {
+		return nil, errors.New("watch: Conn is required")
+	}
+	return newWatcher(c, dialer(c.Conn))
+}
+
+func newWatcher(c WatcherConfig, dial func(context.Context) (clientPipe, error)) (*Watcher, error) {
+	if c.OnStale == "" {
+		c.OnStale = deny
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Set == nil {
+		return nil, errors.New("watch: Set is required")
+	}
+	if _, ok := onStales[c.OnStale]; !ok {
+		return nil, fmt.Errorf("watch: OnStale is %q, not deny, introspect or serve", c.OnStale)
+	}
+	if len(c.Node) > maxName || len(c.Issuers) > maxIssuers {
+		return nil, fmt.Errorf("watch: node name or issuers too long")
+	}
+	w := &Watcher{c: c, dial: dial, instance: make([]byte, 16), f: follower{set: c.Set}, synced: make(chan struct{})}
+	if _, err := io.ReadFull(c.Random, w.instance); err != nil {
+		return nil, fmt.Errorf("watch: naming this instance: %w", err)
+	}
+	return w, nil
+}
+
+// Run connects, follows, reconnects with back-off until ctx ends. It returns
+// nil then, when its goroutines are gone. Call it once.
+func (w *Watcher) Run(ctx context.Context) error {
+	if w.running.Swap(true) {
+		return errors.New("watch: Run was called before")
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { w.expire(ctx) })
+	pause := backoffFirst
+	for {
+		good, err := w.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		w.failed(err)
+		if good {
+			pause = backoffFirst
+		}
+		// Half of it jitter: watchers that lost one upstream come back spread.
+		if sleep(ctx, pause/2+mathrand.N(pause/2)) != nil {
+			return nil
+		}
+		pause = min(2*pause, backoffLast)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *Watcher) failed(err error) {
+	if err == nil {
+		err = errors.New("upstream ended the stream")
+	}
+	text := err.Error()
+	if len(text) > maxName {
+		text = text[:maxName]
+	}
+	w.mu.Lock()
+	news := text != w.lastErr
+	w.lastErr = text
+	w.mu.Unlock()
+	if news {
+		w.c.Logger.Warn("revocation stream lost, reconnecting", "error", text, "revision", uint64(w.c.Set.Revision()))
+	}
+}
+
+// follow runs one stream until it ends; good says that it brought a lease.
+func (w *Watcher) follow(ctx context.Context) (good bool, err error) {
+	// What Open says is held must not have decisions on an older state.
+	if err := w.c.Set.Settle(ctx); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+	impatient := time.AfterFunc(openPatience, func() { cancel(errSilent) })
+	p, err := w.dial(ctx)
+	impatient.Stop()
+	if err != nil {
+		return false, err
+	}
+	w.connects.Add(1)
+	w.f.reset()
+
+	in := make(chan *pb.WatchResponse)
+	out := make(chan *pb.WatchRequest, maxRenews)
+	applied := make(chan revocation.Revision, 1)
+	out <- w.open()
+	wg.Go(func() { cancel(receiveAll(ctx, p, in)) })
+	wg.Go(func() { cancel(sendAll(ctx, p, out)) })
+	wg.Go(func() { cancel(w.acknowledge(ctx, applied, out)) })
+	return w.loop(ctx, in, out, applied)
+}
+
+func (w *Watcher) open() *pb.WatchRequest {
+	return &pb.WatchRequest{Message: &pb.WatchRequest_Open{Open: &pb.Open{
+		Node: w.c.Node, Instance: w.instance, OnStale: onStales[w.c.OnStale], Issuers: w.c.Issuers,
+		Epoch: string(w.f.epoch), Revision: uint64(w.f.revision),
+	}}}
+}
+
+// loop owns the follower. A stream on which nothing comes for half a lease is
+// taken for dead: the upstream sends at least a heartbeat each quarter.
+func (w *Watcher) loop(ctx context.Context, in <-chan *pb.WatchResponse, out chan<- *pb.WatchRequest, applied chan revocation.Revision) (good bool, err error) {
+	silence := time.NewTimer(openPatience)
+	defer silence.Stop()
+	renewal := time.NewTimer(time.Hour)
+	defer renewal.Stop()
+	for {
+		select {
+		case m := <-in:
+			ev, err := w.f.receive(m)
+			if err != nil {
+				return good, err
+			}
+			w.note(ev)
+			good = good || ev.lease != nil
+			if ev.applied {
+				newest(applied, w.f.revision)
+			}
+			if ev.renew {
+				renewal.Reset(0)
+			}
+			silence.Reset(max(w.f.every/2, time.Second/10))
+		case <-renewal.C:
+			select {
+			case out <- w.f.renew(w.c.Now()):
+			default: // the stream takes nothing: silence will end it
+			}
+			renewal.Reset(w.f.every / 4)
+		case <-silence.C:
+			return good, errSilent
+		case <-ctx.Done():
+			return good, context.Cause(ctx)
+		}
+	}
+}
+
+// newest replaces what waits in a channel of one slot; there is one sender.
+func newest(c chan revocation.Revision, v revocation.Revision) {
+	select {
+	case <-c:
+	default:
+	}
+	c <- v
+}
+
+// note publishes what a message brought.
+func (w *Watcher) note(ev event) {
+	if ev.applied {
+		w.mu.Lock()
+		first := w.epoch == ""
+		w.epoch = w.f.epoch
+		w.mu.Unlock()
+		if first {
+			w.whole.Store(true)
+			close(w.synced)
+		}
+	}
+	if ev.lease == nil {
+		return
+	}
+	now := w.c.Now()
+	old := w.lease.Load()
+	if old == nil || ev.lease.end.After(old.end) {
+		w.lease.Store(ev.lease)
+	}
+	if !ev.server.IsZero() {
+		w.clock.Store(&anchor{server: ev.server, local: now})
+	}
+	w.mu.Lock()
+	was := w.lastErr
+	w.lastErr = ""
+	w.mu.Unlock()
+	if was != "" || old == nil {
+		w.c.Logger.Info("revocations are followed", "epoch", string(w.f.epoch), "revision", uint64(w.f.revision))
+	}
+}
+
+// acknowledge tells what is in force once no decision runs on an older state.
+// It has its own goroutine so that a long decision does not hold up the stream.
+func (w *Watcher) acknowledge(ctx context.Context, applied <-chan revocation.Revision, out chan<- *pb.WatchRequest) error {
+	for {
+		var rev revocation.Revision
+		select {
+		case rev = <-applied:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := w.c.Set.Settle(ctx); err != nil {
+			return err
+		}
+		select {
+		case out <- &pb.WatchRequest{Message: &pb.WatchRequest_Ack{Ack: &pb.Ack{Revision: uint64(rev)}}}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func receiveAll(ctx context.Context, p clientPipe, in chan<- *pb.WatchResponse) error {
+	for {
+		m, err := p.Recv()
+		if err != nil {
+			return fmt.Errorf("receiving: %w", err)
+		}
+		select {
+		case in <- m:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func sendAll(ctx context.Context, p clientPipe, out <-chan *pb.WatchRequest) error {
+	for {
+		select {
+		case m := <-out:
+			// An error here is only io.EOF: Recv knows the reason.
+			if p.Send(m) != nil {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// expire drops records by the upstream's clock, carried on by our monotonic
+// one, but never before our own wall clock has reached it too: neither a clock
+// that is wrong here nor one that is wrong there drops a record early.
+func (w *Watcher) expire(ctx context.Context) {
+	for sleep(ctx, expireEvery) == nil {
+		a := w.clock.Load()
+		if a == nil {
+			continue
+		}
+		now := w.c.Now()
+		at := a.server.Add(now.Sub(a.local))
+		if now.Before(at) {
+			at = now
+		}
+		w.c.Set.Expire(at)
+	}
+}
+
+// Trust says whether the Set may be relied on now. Safe and cheap on the check
+// path: read it after Set.Begin, so that what it vouches for is not older than
+// the state the decision is made on.
+func (w *Watcher) Trust() revocation.Trust {
+	if !w.whole.Load() {
+		return revocation.Unknown
+	}
+	if w.lease.Load().valid(w.c.Now()) {
+		return revocation.Fresh
+	}
+	return revocation.Stale
+}
+
+// Status is a snapshot for health, logs and metrics.
+type Status struct {
+	Trust     revocation.Trust
+	Epoch     revocation.Epoch
+	Revision  revocation.Revision
+	LeaseEnds time.Time // zero before the first lease
+	LastError string    // why there is no stream; empty while there is a lease's
+	Connects  int64     // streams opened so far
+}
+
+// Status returns the watcher's state.
+func (w *Watcher) Status() Status {
+	s := Status{Trust: w.Trust(), Revision: w.c.Set.Revision(), Connects: w.connects.Load()}
+	if l := w.lease.Load(); l != nil {
+		s.LeaseEnds = l.end
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.Epoch, s.LastError = w.epoch, w.lastErr
+	return s
+}
+
+// Synced is closed when the first snapshot is whole.
+func (w *Watcher) Synced() <-chan struct{} { return w.synced }
