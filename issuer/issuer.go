@@ -186,7 +186,10 @@ type doors struct {
 
 // newDoors is the wiring.
 func (i *Issuer) newDoors() (*doors, error) {
-	callers, err := clientauth.New(clientauth.Config{Clients: i.clients, Replay: i.sessions, Now: i.c.Now, HTTP: i.c.HTTP})
+	callers, err := clientauth.New(clientauth.Config{
+		Clients: i.clients, Replay: i.sessions, Replayed: session.ErrReplayed,
+		Now: i.c.Now, HTTP: i.c.HTTP, Logger: i.c.Logger,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -204,59 +207,35 @@ func (i *Issuer) newDoors() (*doors, error) {
 	}
 
 	var d doors
-	steps := []func() error{
-		func() (err error) {
-			d.grant, err = grant.New(grant.Config{
-				Clients: callers, Sessions: i.sessions, Tokens: i.tokens, Users: i.users,
-				Logger: i.c.Logger, Minted: i.metrics.mint, Reused: i.metrics.revoke,
-			})
-			return err
-		},
-		func() (err error) {
-			d.introspect, err = introspect.New(introspect.Config{
-				Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Logger: i.c.Logger,
-			})
-			return err
-		},
-		func() (err error) {
-			d.revoke, err = revoke.New(revoke.Config{
-				Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Revoked: i.revoked,
-			})
-			return err
-		},
-		func() (err error) {
-			d.userinfo, err = userinfo.New(userinfo.Config{
-				Tokens: i.tokens, Sessions: i.sessions, Users: i.users, Clients: i.clients,
-			})
-			return err
-		},
-		func() (err error) {
-			d.login, err = login.New(login.Config{
-				Clients: i.clients, Sessions: i.sessions, People: people, Theme: pages, Forms: forms,
-				Now: i.c.Now, Logger: i.c.Logger, Secure: i.c.secure(),
-			})
-			return err
-		},
-		func() (err error) {
-			d.logout, err = logout.New(logout.Config{
-				Clients: i.clients, ClientAuth: callers, Tokens: i.tokens, Sessions: i.sessions, Theme: pages, Forms: forms,
-				Logger: i.c.Logger, Secure: i.c.secure(), Revoked: i.revoked,
-			})
-			return err
-		},
-		func() (err error) {
-			d.discovery, err = discovery.New(discovery.Config{
-				Keys: i.keys, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(),
-			})
-			return err
-		},
+	var errs [6]error
+	d.grant, errs[0] = grant.New(grant.Config{
+		Clients: callers, Sessions: i.sessions, Tokens: i.tokens, Users: i.users,
+		Logger: i.c.Logger, Minted: i.metrics.mint, Reused: i.metrics.revoke,
+	})
+	d.introspect, errs[1] = introspect.New(introspect.Config{
+		Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Logger: i.c.Logger,
+	})
+	d.revoke, errs[2] = revoke.New(revoke.Config{
+		Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Revoked: i.revoked,
+	})
+	d.userinfo, errs[3] = userinfo.New(userinfo.Config{
+		Tokens: i.tokens, Sessions: i.sessions, Users: i.users, Clients: i.clients,
+	})
+	d.login, errs[4] = login.New(login.Config{
+		Clients: i.clients, Sessions: i.sessions, People: people, Theme: pages, Forms: forms,
+		Now: i.c.Now, Logger: i.c.Logger, Secure: i.c.secure(),
+	})
+	d.logout, errs[5] = logout.New(logout.Config{
+		Clients: i.clients, ClientAuth: callers, Tokens: i.tokens, Sessions: i.sessions, Theme: pages, Forms: forms,
+		Logger: i.c.Logger, Secure: i.c.secure(), Revoked: i.revoked,
+	})
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
 	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return nil, err
-		}
-	}
-	return &d, nil
+	d.discovery, err = discovery.New(discovery.Config{
+		Keys: i.keys, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(), AuthMethods: clientauth.Methods(),
+	})
+	return &d, err
 }
 
 // newForms derives the key of form states from the sealing key, so that all

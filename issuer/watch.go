@@ -3,8 +3,6 @@ package issuer
 import (
 	"context"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -18,6 +16,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/token"
@@ -127,6 +126,10 @@ func (i *Issuer) readWatchToken(ctx context.Context, compact string) (realm.Real
 		return realm.Realm{}, token.Read{}, err
 	}
 	read, err := i.tokens.Read(ctx, r, compact)
+	if err != nil && !errors.Is(err, token.ErrInvalid) {
+		i.c.Logger.ErrorContext(ctx, "watch token not read", "err", err)
+		return realm.Realm{}, token.Read{}, errUnchecked
+	}
 	if err != nil || read.Kind != token.Access || read.Expired {
 		return realm.Realm{}, token.Read{}, errBadToken
 	}
@@ -140,28 +143,28 @@ func (i *Issuer) readWatchToken(ctx context.Context, compact string) (realm.Real
 	}
 	if err != nil {
 		i.c.Logger.ErrorContext(ctx, "watch token not checked", "err", err)
-		return realm.Realm{}, token.Read{}, status.Error(codes.Unavailable, "token could not be checked")
+		return realm.Realm{}, token.Read{}, errUnchecked
 	}
 	return r, read, nil
 }
 
-var errBadToken = status.Error(codes.Unauthenticated, "token is not valid here")
+// What a watcher is told; why a token is bad is not said.
+var (
+	errBadToken  = status.Error(codes.Unauthenticated, "token is not valid here")
+	errUnchecked = status.Error(codes.Unavailable, "token could not be checked")
+)
 
 // realmOf is the realm that a token says it is of. Nothing is believed yet:
 // the realm's keys decide.
 func (i *Issuer) realmOf(ctx context.Context, compact string) (realm.Realm, error) {
-	parts := strings.Split(compact, ".")
-	if len(parts) != 3 {
-		return realm.Realm{}, errBadToken
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	_, payload, err := jose.Unverified(compact)
 	if err != nil {
 		return realm.Realm{}, errBadToken
 	}
 	var claims struct {
 		Issuer string `json:"iss"`
 	}
-	if err := json.Unmarshal(payload, &claims); err != nil {
+	if err := jose.ReadClaims(payload, &claims); err != nil {
 		return realm.Realm{}, errBadToken
 	}
 	name, ok := strings.CutPrefix(claims.Issuer, i.c.BaseURL+"/realms/")
@@ -174,7 +177,7 @@ func (i *Issuer) realmOf(ctx context.Context, compact string) (realm.Realm, erro
 	}
 	if err != nil {
 		i.c.Logger.ErrorContext(ctx, "realm not read", "err", err)
-		return realm.Realm{}, status.Error(codes.Unavailable, "token could not be checked")
+		return realm.Realm{}, errUnchecked
 	}
 	return r, nil
 }

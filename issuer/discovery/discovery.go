@@ -29,6 +29,7 @@ type Config struct {
 	Keys          Keys
 	GrantTypes    []string // those of the token endpoint
 	ResponseModes []string // those of the authorization endpoint
+	AuthMethods   []string // how clients authenticate, "none" included
 }
 
 // Handler answers for every realm.
@@ -36,7 +37,7 @@ type Handler struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Keys == nil || len(c.GrantTypes) == 0 || len(c.ResponseModes) == 0 {
+	if c.Keys == nil || len(c.GrantTypes) == 0 || len(c.ResponseModes) == 0 || len(c.AuthMethods) == 0 {
 		return nil, errors.New("discovery: every field of Config is required")
 	}
 	return &Handler{c}, nil
@@ -81,7 +82,7 @@ type metadata struct {
 // other.
 func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Realm) {
 	protocol := r.Issuer + "/protocol/openid-connect"
-	methods := []string{"private_key_jwt", "client_secret_basic", "client_secret_post"}
+	confidential := slices.DeleteFunc(slices.Clone(h.c.AuthMethods), func(m string) bool { return m == "none" })
 	algorithms := []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
 	signing, err := h.algorithms(req.Context(), r)
 	if err != nil {
@@ -103,9 +104,9 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		PromptValues:           []string{"none", "login"},
 		IDTokenAlgorithms:      signing,
 		ResponseModes:          h.c.ResponseModes,
-		TokenAuthMethods:       append(slices.Clone(methods), "none"),
+		TokenAuthMethods:       h.c.AuthMethods,
 		TokenAuthAlgorithms:    algorithms,
-		IntrospectAuthMethods:  methods,
+		IntrospectAuthMethods:  confidential,
 		IntrospectAlgorithms:   algorithms,
 		Claims:                 []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "name", "given_name", "family_name", "preferred_username", "email", "acr", "azp", "nonce"},
 		ClaimTypes:             []string{"normal"},
@@ -113,7 +114,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		CodeChallengeMethods:   []string{"S256"},
 		UILocales:              []string{"en", "ja"},
 		RevocationEndpoint:     protocol + "/revoke",
-		RevocationAuthMethods:  append(slices.Clone(methods), "none"),
+		RevocationAuthMethods:  h.c.AuthMethods,
 		RevocationAlgorithms:   algorithms,
 		IssInAuthorizationResp: true,
 	}, "no-cache, must-revalidate, no-transform, no-store")

@@ -27,6 +27,8 @@ func (h *Handler) authorizationCode(ctx context.Context, req request) (response,
 	if err != nil {
 		return response{}, h.codeError(err)
 	}
+	// What this login was worth, not what the session's first one was.
+	g.User.ACR, g.User.AuthTime = code.ACR, code.AuthTime
 	return h.mintUser(ctx, req, g, "ac", code.Nonce)
 }
 

@@ -93,9 +93,9 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{c: c}
 	h.grants = []grant{
-		{"authorization_code", h.authorizationCode},
-		{"client_credentials", h.clientCredentials},
-		{"refresh_token", h.refreshToken},
+		{oauth.GrantAuthorizationCode, h.authorizationCode},
+		{oauth.GrantClientCredentials, h.clientCredentials},
+		{oauth.GrantRefreshToken, h.refreshToken},
 	}
 	return h, nil
 }
@@ -159,7 +159,7 @@ func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, name string, 
 	if !errors.As(err, &protocol) {
 		level = slog.LevelError
 	}
-	h.c.Logger.Log(req.Context(), level, "grant refused", "grant", name, "client", c.ClientID, "err", err, "cause", errors.Unwrap(err))
+	h.c.Logger.Log(req.Context(), level, "grant refused", "grant", name, "client", c.ClientID, "err", err)
 	oauth.WriteError(w, err)
 }
 
@@ -203,6 +203,9 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, ki
 		FirstName: u.FirstName, LastName: u.LastName,
 	}
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, req.minting(), profile, g, kind, nonce)
+	if errors.Is(err, token.ErrSessionOver) {
+		return response{}, refused("Session not active", err)
+	}
 	if err != nil {
 		return response{}, err
 	}

@@ -19,8 +19,11 @@ func (h *Handler) refreshToken(ctx context.Context, req request) (response, erro
 		return response{}, oauth.InvalidRequest("No refresh token")
 	}
 	read, err := h.c.Tokens.Read(ctx, req.realm, compact)
-	if err != nil {
+	if errors.Is(err, token.ErrInvalid) {
 		return response{}, refused("Invalid refresh token", err)
+	}
+	if err != nil {
+		return response{}, err
 	}
 	if err := req.checkRefresh(read); err != nil {
 		return response{}, err

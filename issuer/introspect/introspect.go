@@ -96,8 +96,11 @@ func (h *Handler) answer(req *http.Request, r realm.Realm) (map[string]any, erro
 		return nil, oauth.InvalidRequest("Unsupported token type.")
 	}
 	read, err := h.c.Tokens.Read(req.Context(), r, compact)
-	if err != nil {
+	if errors.Is(err, token.ErrInvalid) {
 		return h.inactive(req, caller, read, "not a token of this realm"), nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	if why := unfit(caller, read, hint); why != "" {
 		return h.inactive(req, caller, read, why), nil

@@ -287,7 +287,7 @@ func (h *Handler) log(req *http.Request, r realm.Realm, clientID string, err err
 		level = slog.LevelError
 	}
 	h.c.Logger.Log(req.Context(), level, "authorization refused",
-		"realm", r.Name, "client", clientID, "err", err, "cause", errors.Unwrap(err))
+		"realm", r.Name, "client", clientID, "err", err)
 }
 
 func refusedPerson(err error) bool {

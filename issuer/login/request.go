@@ -78,7 +78,12 @@ type pageError struct {
 	cause error
 }
 
-func (e *pageError) Error() string { return e.text }
+func (e *pageError) Error() string {
+	if e.cause == nil {
+		return e.text
+	}
+	return e.text + ": " + e.cause.Error()
+}
 
 func (e *pageError) Unwrap() error { return e.cause }
 
@@ -142,7 +147,7 @@ func (r *request) readType(p parameters, c client.Client) error {
 	switch p.get("response_type") {
 	case "":
 		return oauth.InvalidRequest("Missing parameter: response_type")
-	case "code":
+	case oauth.ResponseTypeCode:
 	default:
 		return &oauth.Error{Code: "unsupported_response_type"}
 	}

@@ -49,6 +49,9 @@ func (h *Handler) hint(ctx context.Context, r realm.Realm, compact string) (*tok
 		return nil, nil
 	}
 	read, err := h.c.Tokens.Read(ctx, r, compact)
+	if err != nil && !errors.Is(err, token.ErrInvalid) {
+		return nil, err
+	}
 	if err != nil || read.Kind != token.ID {
 		return nil, &pageError{"invalidHint", err}
 	}

@@ -133,6 +133,9 @@ func (h *Handler) byClient(w http.ResponseWriter, req *http.Request, r realm.Rea
 	}
 	read, err := h.c.Tokens.Read(req.Context(), r, form["refresh_token"])
 	switch {
+	case err != nil && !errors.Is(err, token.ErrInvalid):
+		oauth.WriteError(w, err)
+		return
 	case err != nil || read.Kind != token.Refresh:
 		oauth.WriteError(w, oauth.InvalidGrant("Invalid refresh token"))
 		return
@@ -167,7 +170,12 @@ type pageError struct {
 	cause error
 }
 
-func (e *pageError) Error() string { return e.text }
+func (e *pageError) Error() string {
+	if e.cause == nil {
+		return e.text
+	}
+	return e.text + ": " + e.cause.Error()
+}
 
 func (e *pageError) Unwrap() error { return e.cause }
 
@@ -178,7 +186,7 @@ func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, r realm.Realm
 	if errors.As(err, &e) {
 		status, text, level = http.StatusBadRequest, e.text, slog.LevelInfo
 	}
-	h.c.Logger.Log(req.Context(), level, "logout refused", "realm", r.Name, "err", err, "cause", errors.Unwrap(err))
+	h.c.Logger.Log(req.Context(), level, "logout refused", "realm", r.Name, "err", err)
 	h.page(w, req, theme.Page{Name: "error", Status: status, Realm: r.Name, Data: text})
 }
 

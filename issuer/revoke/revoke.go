@@ -106,11 +106,14 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 // to kill.
 func (h *Handler) revoke(ctx context.Context, r realm.Realm, clientID, compact string) (revocation.Revision, error) {
 	read, err := h.c.Tokens.Read(ctx, r, compact)
+	if errors.Is(err, token.ErrInvalid) {
+		return 0, nil // RFC 7009 §2.2
+	}
 	if err != nil {
-		return 0, nil //nolint:nilerr // RFC 7009 §2.2: an invalid token is no error
+		return 0, err
 	}
 	if read.Kind == token.ID {
-		return 0, &oauth.Error{Code: "unsupported_token_type", Description: "Unsupported token type"}
+		return 0, oauth.UnsupportedTokenType("Unsupported token type")
 	}
 	if read.Token.Client != clientID {
 		return 0, oauth.InvalidRequest("Unmatching clients")

@@ -118,6 +118,9 @@ func (h *Handler) authorize(req *http.Request, r realm.Realm) (token.Read, error
 		return token.Read{}, err
 	}
 	read, err := h.c.Tokens.Read(req.Context(), r, compact)
+	if err != nil && !errors.Is(err, token.ErrInvalid) {
+		return token.Read{}, err
+	}
 	if err != nil || read.Kind != token.Access || read.Expired {
 		return token.Read{}, invalidToken("Token verification failed", err)
 	}
