@@ -112,12 +112,24 @@ func (l *Loader) Add(records []Record) {
 
 // Commit makes the snapshot the Set's whole content, at revision head: also
 // when that is lower, as it may be in a new epoch. Use it once.
-func (l *Loader) Commit(head Revision) {
-	t := build(l.pile, 0)
+func (l *Loader) Commit(head Revision) { l.commit(head, false) }
+
+// CommitOver is Commit for a new epoch: the records of the one before stay in
+// force beside the snapshot until they expire. The store may have been
+// restored from a backup that lacks them, and what is dead stays dead. The
+// price is that a token of the new epoch may be taken for older than a subject,
+// client or issuer record of the old one, until that record expires.
+func (l *Loader) CommitOver(head Revision) { l.commit(head, true) }
+
+func (l *Loader) commit(head Revision, keep bool) {
 	l.set.mu.Lock()
 	defer l.set.mu.Unlock()
-	next := &state{revision: head, generation: l.set.state.Load().generation + 1, names: l.names}
-	next.levels[levels-1] = t
+	old := l.set.state.Load()
+	if keep {
+		l.names, l.pile = old.carryOver(l.names, l.pile, seconds(l.set.high, false))
+	}
+	next := &state{revision: head, generation: old.generation + 1, names: l.names}
+	next.levels[levels-1] = build(l.pile, 0)
 	l.set.state.Store(next)
 }
 

@@ -109,6 +109,31 @@ func (st *state) compact(now uint32) {
 	st.names = remaining(st.names, pile)
 }
 
+// carryOver appends what has not expired by now to a pile that numbers the
+// issuers by n.
+func (st *state) carryOver(n names, pile []entry, now uint32) (names, []entry) {
+	if n.by == nil {
+		n.by = make(map[string]issuerInfo)
+	}
+	number := make(map[uint32]uint32, len(st.names.by))
+	for issuer, info := range st.names.by {
+		for k := KindToken; k <= KindKey; k++ {
+			if info.kinds&(1<<k) != 0 {
+				number[info.number] = n.note(issuer, k).number
+			}
+		}
+	}
+	for _, t := range st.levels {
+		from := len(pile)
+		pile = t.appendTo(pile, now)
+		for i := from; i < len(pile); i++ {
+			e := &pile[i]
+			e.meta = e.meta&0xff | number[e.issuer()]<<8
+		}
+	}
+	return n, pile
+}
+
 // remaining keeps the issuers that still have entries, by their old numbers.
 func remaining(old names, pile []entry) names {
 	kinds := make(map[uint32]uint16)

@@ -164,7 +164,7 @@ func (f *follower) end(e *pb.SnapshotEnd) (event, error) {
 	case f.loading == f.epoch && rev < f.revision:
 		return event{}, fmt.Errorf("%w: snapshot at %d, already at %d", errBackward, rev, f.revision)
 	}
-	f.loader.Commit(rev)
+	f.loader.CommitOver(rev)
 	f.state, f.loader = following, nil
 	f.epoch, f.revision = f.loading, rev
 	return event{applied: true, renew: true}, nil

@@ -12,14 +12,14 @@ import (
 // the renewals that wait. It is a pure state machine; the Upstream's mutex
 // guards it, but for what its writer goroutine alone uses.
 type stream struct {
-	member  *member
-	epoch   revocation.Epoch
-	filter  map[string]bool // issuers to send; nil means all
-	whole   bool            // resumed, or the snapshot's end has been sent
-	cursor  revocation.Revision
-	renews  []renew
-	wake    chan struct{}           // one slot: there may be something to send
-	cancel  func(error)             // ends the call with that error
+	member *member
+	epoch  revocation.Epoch
+	filter map[string]bool // issuers to send; nil means all
+	whole  bool            // resumed, or the snapshot's end has been sent
+	cursor revocation.Revision
+	renews []renew
+	wake   chan struct{} // one slot: there may be something to send
+	cancel func(error)   // ends the call with that error
 }
 
 // renew is a renewal that has not been answered.

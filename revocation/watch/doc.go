@@ -1,0 +1,76 @@
+// Package watch carries revocations from a durable log to those who enforce
+// them, and says at each moment how far they may be relied on. It is both ends
+// of tegata.revocation.v1 (see revocation.proto for the words on the wire). It
+// knows nothing of SQL, tokens, HTTP or policies.
+//
+// # The promise
+//
+// When Upstream.Await has answered without Pending watchers, every Watcher
+// either has the revocation in its Set, with no decision running on an older
+// state, or has stopped trusting its Set. Without an answer, the same holds
+// one lease after the commit. Neither needs synchronised clocks.
+//
+// # Watcher: states
+//
+//	             first SnapshotEnd            lease ends by own clock
+//	Unknown ────────────────────► Stale ◄──────────────────────── Fresh
+//	                                └────────────────────────────────►
+//	                                  Lease whose revision is applied
+//
+// Unknown: nothing is known to be alive; the enforcement point always refuses.
+// Fresh: the Set may be relied on. Stale: it may not; what happens then is
+// configured at the enforcement point (deny, introspect, serve). A lost stream
+// does not change the state: the lease does, and it runs on.
+//
+// # Why trust ends when it ends
+//
+//   - A lease counts from before the watcher sent its Renew, on the watcher's
+//     monotonic clock; the upstream counts the same duration from when it
+//     received that Renew, which is later. The watcher takes 1 % off for clocks
+//     that run at different rates. So the watcher always stops first.
+//   - A monotonic clock stands still while a machine is suspended, so a lease
+//     ends by the wall clock too, whichever comes first. A wall clock that is
+//     stepped can thus only end trust early.
+//   - The upstream takes off the age of its last successful look at the log: an
+//     upstream that cannot read the log lets all leases run out, and no commit
+//     it has not seen can be outlived by a lease of more than its full duration.
+//   - A lease is granted only when the watcher has acknowledged the head of
+//     the moment its Renew came in, and after everything up to the present
+//     head has been sent; it names that head, and is good only for a watcher
+//     that has applied it. A watcher that is behind has no lease.
+//   - An upstream that has just started does not know the leases of the run
+//     before; Await waits one lease for them (UpstreamConfig.NewStore).
+//   - A watcher that reconnects is the same member of the ledger by its
+//     authenticated name and its random instance; if not the same, the lease
+//     of the stream that is gone stays on the books until it ends.
+//
+// A decision counts from Set.Begin and reads Trust after it. One that is still
+// running when its lease ends may be answered after the lease: enforcement
+// points bound decisions with a deadline far below the lease.
+//
+// # What is sent
+//
+// One ring of encoded deltas holds the newest part of the log. Each stream is
+// a cursor into it and no queue: a watcher that is slow gets what it missed
+// in one message, and one that has fallen off the ring is read for from the
+// log, page by page, at its own pace. Resuming from any revision of an epoch
+// is sound, because what has left the log could match no living token. Only
+// an unknown epoch means a snapshot. Until a snapshot is whole the old Set
+// stays in force.
+//
+// Each delta names the revision before it. A hole, a step back, a record of
+// unknown kind or anything else out of place ends the stream, and the watcher
+// resumes from what it applied. It never skips.
+//
+// # Who owns what
+//
+//	Upstream.Run        tails the Source into the ring; owns every call's
+//	                    goroutines and returns when the last is gone
+//	Upstream.serve      one writer (the call itself) and one reader per stream
+//	ledger              acknowledgements and lease ends, under Upstream.mu
+//	Watcher.Run         one stream at a time: receiver, sender, acknowledger
+//	                    and the loop, which alone touches the follower
+//	follower            the watcher's state machine, pure
+//	stream, ring        the upstream's state machine, pure
+//	server.go, client.go all that knows gRPC
+package watch

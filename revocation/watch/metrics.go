@@ -1,0 +1,92 @@
+package watch
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/tegata/tegata/revocation"
+)
+
+// RegisterMetrics registers the upstream's metrics:
+//
+//	tegata_revocation_head             newest revision read from the log
+//	tegata_revocation_watchers         streams that are open
+//	tegata_revocation_watchers_behind  of them, not acknowledged the head
+//	tegata_revocation_watchers_leased  watchers that hold a lease, connected or not
+//	tegata_revocation_log_age_seconds  since the log was last read with success
+func (u *Upstream) RegisterMetrics(r prometheus.Registerer) error {
+	return register(r,
+		gauge("tegata_revocation_head", "Newest revision read from the revocation log.", func() float64 { return float64(u.stats().head) }),
+		gauge("tegata_revocation_watchers", "Open revocation streams.", func() float64 { return float64(u.stats().open) }),
+		gauge("tegata_revocation_watchers_behind", "Open revocation streams that have not acknowledged the head.", func() float64 { return float64(u.stats().behind) }),
+		gauge("tegata_revocation_watchers_leased", "Watchers that hold a lease, connected or not.", func() float64 { return float64(u.stats().leased) }),
+		gauge("tegata_revocation_log_age_seconds", "Seconds since the revocation log was last read with success.", func() float64 { return u.stats().age.Seconds() }),
+	)
+}
+
+// stats is what the metrics show.
+type stats struct {
+	head                 revocation.Revision
+	open, behind, leased int
+	age                  time.Duration
+}
+
+func (u *Upstream) stats() stats {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.c.Now()
+	s := stats{head: u.ring.head, open: len(u.streams)}
+	if !u.polled.IsZero() {
+		s.age = now.Sub(u.polled)
+	}
+	for st := range u.streams {
+		if st.member.acked < u.ring.head {
+			s.behind++
+		}
+	}
+	for _, m := range u.ledger.members {
+		if m.leaseEnd.After(now) {
+			s.leased++
+		}
+	}
+	return s
+}
+
+// RegisterMetrics registers the watcher's metrics:
+//
+//	tegata_revocation_revision         revision that is applied
+//	tegata_revocation_records          records in force
+//	tegata_revocation_trust            0 unknown, 1 fresh, 2 stale
+//	tegata_revocation_lease_seconds    until the lease ends; negative since
+//	tegata_revocation_connects_total   streams opened
+func (w *Watcher) RegisterMetrics(r prometheus.Registerer) error {
+	return register(r,
+		gauge("tegata_revocation_revision", "Revocation revision that is applied.", func() float64 { return float64(w.c.Set.Revision()) }),
+		gauge("tegata_revocation_records", "Revocation records in force.", func() float64 { return float64(w.c.Set.Len()) }),
+		gauge("tegata_revocation_trust", "Trust in the revocation state: 0 unknown, 1 fresh, 2 stale.", func() float64 { return float64(w.Trust()) }),
+		gauge("tegata_revocation_lease_seconds", "Seconds until the revocation lease ends; negative since it ended.", w.leaseLeft),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "tegata_revocation_connects_total", Help: "Revocation streams opened."},
+			func() float64 { return float64(w.connects.Load()) }),
+	)
+}
+
+func (w *Watcher) leaseLeft() float64 {
+	l := w.lease.Load()
+	if l == nil {
+		return 0
+	}
+	return l.end.Sub(w.c.Now()).Seconds()
+}
+
+func gauge(name, help string, f func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
+}
+
+func register(r prometheus.Registerer, all ...prometheus.Collector) error {
+	for _, c := range all {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
