@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -101,6 +103,51 @@ func raw(t testing.TB, s Signer, header, payload string) string {
 	return input + "." + encoding.EncodeToString(signature)
 }
 
+// longer spells r || s as r || 0 || s, the same numbers.
+func longer(t testing.TB, segment string) string {
+	t.Helper()
+	b, err := encoding.DecodeString(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoding.EncodeToString(slices.Insert(b, len(b)/2, 0))
+}
+
+func TestAnUnknownAlgorithmIsRefusedHoweverItIsAccepted(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t, "rs", RS256)
+	input := encoding.EncodeToString([]byte(`{"alg":"RS999","typ":"JWT","kid":"rs"}`)) + "." + encoding.EncodeToString([]byte(`{}`))
+	signature, err := s.Key.Sign(rand.Reader, []byte(input), crypto.Hash(0)) // PKCS #1 without naming a hash
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := newSet(t, PublicKey{ID: "rs", Key: s.Key.Public()})
+	_, _, err = set.Verify(input+"."+encoding.EncodeToString(signature), Accept{Algorithms: []Algorithm{"RS999"}, Types: allTypes})
+	if !errors.Is(err, ErrAlgorithm) {
+		t.Errorf("Verify = %v", err)
+	}
+}
+
+func TestSignaturesOfSignersHaveFullWidth(t *testing.T) {
+	t.Parallel()
+	got, err := fromASN1([]byte{0x30, 6, 2, 1, 5, 2, 1, 7}, 4) // r 5, s 7
+	if want := []byte{0, 0, 0, 5, 0, 0, 0, 7}; err != nil || !bytes.Equal(got, want) {
+		t.Errorf("fromASN1 = %v, %v; want %v", got, err, want)
+	}
+	for name, der := range map[string][]byte{
+		"empty":    nil,
+		"trailing": {0x30, 6, 2, 1, 5, 2, 1, 7, 0},
+		"zero":     {0x30, 6, 2, 1, 0, 2, 1, 7},
+		"negative": {0x30, 6, 2, 1, 0x85, 2, 1, 7},
+		"too wide": {0x30, 10, 2, 5, 1, 0, 0, 0, 0, 2, 1, 7},
+		"three":    {0x30, 9, 2, 1, 5, 2, 1, 7, 2, 1, 7},
+	} {
+		if got, err := fromASN1(der, 4); err == nil {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestVerifyRefuses(t *testing.T) {
 	t.Parallel()
 	ec, other, rs := newSigner(t, "ec", ES256), newSigner(t, "other", ES256), newSigner(t, "rs", RS256)
@@ -155,6 +202,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"other key's signature", set, raw(t, other, `{"alg":"ES256","typ":"JWT","kid":"ec"}`, `{}`), ErrSignature},
 		{"other payload", set, parts[0] + "." + encoding.EncodeToString([]byte(`{"a":1}`)) + "." + parts[2], ErrSignature},
 		{"zero signature (CVE-2022-21449)", set, parts[0] + "." + parts[1] + "." + encoding.EncodeToString(make([]byte, 64)), ErrSignature},
+		{"signature with a zero in the middle", set, parts[0] + "." + parts[1] + "." + longer(t, parts[2]), ErrSignature},
 		{"short signature", set, parts[0] + "." + parts[1] + "." + encoding.EncodeToString(make([]byte, 63)), ErrSignature},
 	}
 	accept := Accept{Algorithms: []Algorithm{ES256, RS256, PS256, "none", HS512}, Types: allTypes}
@@ -267,6 +315,7 @@ func TestParseKeySet(t *testing.T) {
 		{"1024 bit RSA", `{"keys":[` + string(weak) + `]}`, 0},
 		{"private", `{"keys":[` + with(`"d":"AAAA"`) + `]}`, -1},
 		{"symmetric", `{"keys":[{"kty":"oct","k":"AAAA"}]}`, -1},
+		{"symmetric without its value", `{"keys":[{"kty":"oct"}]}`, -1},
 		{"not on the curve", `{"keys":[{"kty":"EC","crv":"P-256","kid":"x","x":"` + encoding.EncodeToString(make([]byte, 32)) + `","y":"` + encoding.EncodeToString(append(make([]byte, 31), 1)) + `"}]}`, 0},
 		{"no keys", `{"Keys":[]}`, -1},
 		{"repeated keys", `{"keys":[],"keys":[]}`, -1},

@@ -168,6 +168,10 @@ func TestUnknownKeysProvokeFetchesAtALimitedRate(t *testing.T) {
 		}
 		w.add(t, "x1")
 		forKey(t, r, "x1", 2, nil)
+		// The set has changed: what was missing may be there now.
+		w.add(t, "x0")
+		time.Sleep(defaultMinRefetch)
+		forKey(t, r, "x0", 3, nil)
 		forKey(t, r, strings.Repeat("k", maxKeyID+1), 0, jose.ErrUnknownKey)
 		time.Sleep(time.Hour)
 		before := w.count()
@@ -282,6 +286,12 @@ func TestRunFollowsTheIssuer(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		if n := w.count() - before; n != 10 {
 			t.Errorf("%d fetches in five minutes with max-age=30, want 10", n)
+		}
+		w.set(func() { w.status, w.body = 503, "away" })
+		before = w.count()
+		time.Sleep(38 * time.Second) // once when max-age ends, then 1 and 3 and 7 s later
+		if n := w.count() - before; n < 3 {
+			t.Errorf("%d tries after a new failure, want 3 or more: back-off starts anew", n)
 		}
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {

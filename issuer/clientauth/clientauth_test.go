@@ -197,6 +197,7 @@ func TestSecrets(t *testing.T) {
 		{"secret and assertion", oauth.Form{"client_id": "app", "client_secret": "s3cret", "client_assertion_type": oauth.AssertionJWT}, "", twice},
 		{"held to basic", nil, basic("basic", "s3cret"), "client_secret_basic basic"},
 		{"held to basic, sends post", post("basic", "s3cret"), "", "401 unauthorized_client: Invalid method used to get client secret. Client requires method 'client_secret_basic' to obtain client secret from the request"},
+		{"held to basic, sends nothing", id("basic"), "", wrong},
 		{"held to post, sends basic", nil, basic("post", "s3cret"), "401 unauthorized_client: Invalid method used to get client secret. Client requires method 'client_secret_post' to obtain client secret from the request"},
 		{"private_key_jwt client with a secret", post("jwt", "x"), "", "400 invalid_client: Parameter client_assertion_type is missing"},
 		{"assertion of another type", oauth.Form{"client_assertion_type": "bogus", "client_assertion": "x"}, "", unknown},
