@@ -199,10 +199,6 @@ func accessEnd(now time.Time, life time.Duration, limit time.Time) (int64, error
 	return end.Unix(), nil
 }
 
-// ErrSessionOver is returned when a session ends within this second: it has no
-// time left that a token could state.
-var ErrSessionOver = errors.New("the session is over")
-
 func accessType(r realm.Realm) string {
 	if r.Settings.AccessTokenType == "" {
 		return typAccess

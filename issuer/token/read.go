@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -100,19 +101,10 @@ func readClaims(payload []byte, r realm.Realm, h jose.Header, allowed []Kind) (R
 		read.FamilyID, read.Generation = c.text("reuse_id"), c.number("gen")
 		c.require(len(read.Audience) == 1 && read.Audience[0] == r.Issuer, "aud")
 	}
-	c.require(kindIn(read.Kind, allowed), "typ")
+	c.require(slices.Contains(allowed, read.Kind), "typ")
 	c.require(read.Kind == Access || h.Type == typJWT, "typ") // at+jwt is said of access tokens alone
 	c.require(read.Token.Issuer == r.Issuer, "iss")
 	return read, c.err
-}
-
-func kindIn(k Kind, allowed []Kind) bool {
-	for _, a := range allowed {
-		if a == k {
-			return true
-		}
-	}
-	return false
 }
 
 // reader reads claims and keeps the first that is missing or of a wrong type.

@@ -36,6 +36,10 @@ import (
 // are not ErrInvalid are failures of ours. Test with errors.Is.
 var ErrInvalid = errors.New("invalid token")
 
+// ErrSessionOver is MintUser's error when a session ends within this second: it has no
+// time left that a token could state.
+var ErrSessionOver = errors.New("the session is over")
+
 // Keys are the realm's keys; *keys.Keys is one.
 type Keys interface {
 	Signer(ctx context.Context, r realm.Realm) (jose.Signer, error)
