@@ -61,6 +61,8 @@ type Upstream struct {
 	ring    ring
 	ledger  ledger
 	polled  time.Time // start of the last good poll
+	begun   uint64    // polls begun
+	done    uint64    // the number of the last good one
 	streams map[*stream]struct{}
 	changed chan struct{} // closed and renewed when a wait may have ended
 	ready   chan struct{} // closed by the first good poll
@@ -164,6 +166,10 @@ func (u *Upstream) stop() {
 
 // poll brings the ring up to the source's head.
 func (u *Upstream) poll(ctx context.Context) error {
+	u.mu.Lock()
+	u.begun++
+	round := u.begun
+	u.mu.Unlock()
 	began := u.c.Now()
 	epoch, head, err := u.c.Source.Head(ctx)
 	if err != nil {
@@ -185,13 +191,13 @@ func (u *Upstream) poll(ctx context.Context) error {
 		u.mu.Lock()
 		u.ring.push(encoded, upto)
 		u.wakeAll()
-		u.announce()
 		u.mu.Unlock()
 		at = upto
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.polled = began
+	u.polled, u.done = began, round
+	u.announce()
 	u.ledger.sweep(began)
 	select {
 	case <-u.ready:
@@ -289,8 +295,13 @@ const unread = "(this upstream has not read the revision)"
 // ended; when ctx ends first it returns what is still pending and ctx's error.
 // After a start it waits out the leases of the run before (see NewStore).
 func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (Pending, error) {
+	// The log is to be looked at once more: rev may be of an epoch that has
+	// just begun, and the head of the one before may be above it.
+	u.mu.Lock()
+	since := u.begun
+	u.mu.Unlock()
 	for {
-		p, next, changed, stopped := u.look(rev)
+		p, next, changed, stopped := u.look(rev, since)
 		if len(p.Watchers) == 0 {
 			return p, nil
 		}
@@ -307,17 +318,17 @@ func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (Pending,
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			p, _, _, _ := u.look(rev)
+			p, _, _, _ := u.look(rev, since)
 			return p, ctx.Err()
 		}
 		timer.Stop()
 	}
 }
 
-func (u *Upstream) look(rev revocation.Revision) (p Pending, next time.Time, changed <-chan struct{}, stopped bool) {
+func (u *Upstream) look(rev revocation.Revision, since uint64) (p Pending, next time.Time, changed <-chan struct{}, stopped bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.ring.head < rev || u.epoch == "" {
+	if u.done <= since || u.ring.head < rev {
 		select {
 		case u.kick <- struct{}{}:
 		default:
