@@ -65,6 +65,10 @@ type Config struct {
 	// WatchSource is the log that watchers follow; one sqlstore.DB is one.
 	WatchSource watch.Source
 	WatchLease  time.Duration // how long a watcher may trust without renewing; default 5 s
+	// NewStore says that this process created the store, so that no watcher can
+	// hold a lease of a run before. Otherwise the first revocations wait such
+	// leases out.
+	NewStore bool
 	// WatchRealm names the realm whose tokens with scope revocation:watch see
 	// the revocations of all realms; those of another realm see only its own.
 	WatchRealm string
@@ -160,7 +164,7 @@ func New(c Config) (*Issuer, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	i.upstream, err = watch.NewUpstream(watch.UpstreamConfig{
-		Source: c.WatchSource, Authorize: i.authorizeWatch, Lease: c.WatchLease, Now: c.Now, Logger: c.Logger,
+		Source: c.WatchSource, Authorize: i.authorizeWatch, Lease: c.WatchLease, NewStore: c.NewStore, Now: c.Now, Logger: c.Logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
