@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tegata/tegata/revocation"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -200,4 +202,64 @@ func code(err error) codes.Code {
 		return s.GRPCStatus().Code()
 	}
 	return codes.Unknown
+}
+
+// BenchmarkPush measures commit → every watcher has acknowledged, on loopback.
+func BenchmarkPush(b *testing.B) {
+	for _, n := range []int{1, 10} {
+		b.Run(fmt.Sprint(n, " watchers"), func(b *testing.B) {
+			src := newMemory("e1")
+			u, addr, _ := server(b, UpstreamConfig{Source: src, Authorize: anyone, Lease: 2 * time.Second, NewStore: true})
+			for i := range n {
+				fresh(b, follow(b, addr, WatcherConfig{Node: fmt.Sprint("n", i)}))
+			}
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				if _, err := u.Await(b.Context(), src.commit(sessionRecord(fmt.Sprint(len(took))))); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		})
+	}
+}
+
+func TestMetricsShowWhereBothEndsStand(t *testing.T) {
+	src := newMemory("e1")
+	u, addr, _ := server(t, UpstreamConfig{Source: src, Authorize: anyone, Lease: 2 * time.Second, NewStore: true})
+	w := follow(t, addr, WatcherConfig{Node: "n1"})
+	fresh(t, w)
+	if _, err := u.Await(within(t, 5*time.Second), src.commit(sessionRecord("s"))); err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewRegistry()
+	for _, err := range []error{u.RegisterMetrics(reg), w.RegisterMetrics(reg)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		m := f.GetMetric()[0]
+		got[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+	}
+	for name, want := range map[string]float64{
+		"tegata_revocation_head": 1, "tegata_revocation_watchers": 1, "tegata_revocation_watchers_behind": 0, "tegata_revocation_watchers_leased": 1,
+		"tegata_revocation_revision": 1, "tegata_revocation_records": 1, "tegata_revocation_trust": 1, "tegata_revocation_connects_total": 1,
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("%s = %v, want %v", name, v, want)
+		}
+	}
+	if left := got["tegata_revocation_lease_seconds"]; left <= 0 || left > 2 {
+		t.Errorf("lease of %v s left", left)
+	}
 }

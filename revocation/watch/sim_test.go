@@ -16,7 +16,7 @@ import (
 	pb "github.com/tegata/tegata/revocation/revocationpb"
 )
 
-var seeds = flag.Int("seeds", 200, "how many histories the simulation plays")
+var seeds = flag.Int("seeds", 60, "how many histories the simulation plays")
 
 // TestSimulation plays histories of partitions, delays, crashes, restarts,
 // restores, an unreadable log and drifting clocks against the real Upstream

@@ -328,11 +328,13 @@ func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (Pending,
 func (u *Upstream) look(rev revocation.Revision, since uint64) (p Pending, next time.Time, changed <-chan struct{}, stopped bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.done <= since || u.ring.head < rev {
+	if u.done <= since {
 		select {
 		case u.kick <- struct{}{}:
 		default:
 		}
+	}
+	if u.done <= since || u.ring.head < rev {
 		return Pending{Revision: rev, Watchers: []string{unread}}, next, u.changed, u.stopped
 	}
 	p, next = u.ledger.pending(rev, u.c.Now())
