@@ -82,11 +82,10 @@ type death struct {
 
 // node is one watcher, with the link to its upstream.
 type node struct {
-	w     *Watcher
-	stop  func()
-	link  *link
-	drift float64
-	kept  map[string]bool // dead here before a backup that lacks them was restored
+	w    *Watcher
+	stop func()
+	link *link
+	kept map[string]bool // dead here before a backup that lacks them was restored
 }
 
 func (w *world) float() float64 { w.mu.Lock(); defer w.mu.Unlock(); return w.rnd.Float64() }
