@@ -70,9 +70,10 @@ func location(uri, mode string, fields []field) string {
 	switch {
 	case mode == "fragment":
 		separator = "#"
+	case !strings.Contains(uri, "?"):
 	case strings.HasSuffix(uri, "?"), strings.HasSuffix(uri, "&"):
 		separator = ""
-	case strings.Contains(uri, "?"):
+	default:
 		separator = "&"
 	}
 	for _, f := range fields {
