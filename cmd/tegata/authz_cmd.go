@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/tegata/tegata/authz"
+	"github.com/tegata/tegata/authz/check"
+	"github.com/tegata/tegata/authz/policy"
+	"github.com/tegata/tegata/authz/verify"
+	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/policies"
+	"github.com/tegata/tegata/revocation/watch"
+)
+
+// watchLease is the lease for which the connection's keepalive is tuned; the
+// true one is the issuer's to say.
+const watchLease = 5 * time.Second
+
+type authzCmd struct {
+	configFlags `embed:""`
+}
+
+// Run runs authz until it is told to stop.
+func (c *authzCmd) Run(e *env) error {
+	conf, err := c.load(e)
+	if err != nil {
+		return err
+	}
+	if conf.Authz == nil {
+		return conf.doc.at("authz", "required for tegata authz", "write an authz: section as in docs/operating.md")
+	}
+	log, err := newLogger(conf.Log, e.stderr)
+	if err != nil {
+		return err
+	}
+	if err := tuneMemory(*conf.Authz, e.lookupEnv); err != nil {
+		return err
+	}
+	return said(e.ctx, log, serveAuthz(e.ctx, *conf.Authz, log))
+}
+
+// tuneMemory trades some memory for fewer collections: a decision is small
+// garbage, and much of it. What the operator told the Go runtime wins.
+func tuneMemory(c authzConfig, lookupEnv func(string) (string, bool)) error {
+	if _, set := lookupEnv("GOGC"); !set {
+		debug.SetGCPercent(c.GCPercent)
+	}
+	limit, err := parseBytes(c.MemoryLimit)
+	if err != nil {
+		return fmt.Errorf("authz.memory_limit: %w", err)
+	}
+	if _, set := lookupEnv("GOMEMLIMIT"); !set && limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
+	return nil
+}
+
+// serveAuthz opens the listeners, builds the server and runs it. The
+// management listener answers before anything else is there, and after
+// everything else has gone, so that a probe always hears why.
+func serveAuthz(ctx context.Context, c authzConfig, log *slog.Logger) error {
+	checks, err := listen(ctx, "authz.listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = checks.Close() }() // closed already once it was served
+	health, err := listen(ctx, "authz.management", c.Management)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = health.Close() }()
+	metrics := newMetrics()
+	conn, err := dialWatch(c.Revocations)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	server, err := newAuthz(ctx, c, conn, log, metrics)
+	if err != nil {
+		return err
+	}
+	log.Info("authz starts", "listen", checks.Addr().String(), "management", health.Addr().String(),
+		"revocations", c.Revocations.Address, "on_stale", c.OnStale)
+
+	g, ctx := errgroup.WithContext(ctx)
+	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error {
+		defer stopInner()
+		return server.Run(ctx, checks)
+	})
+	g.Go(func() error {
+		return serveHTTP(inner, newHTTPServer(management(metrics, server.Ready), nil, log), health)
+	})
+	err = g.Wait()
+	log.Info("authz stopped")
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func newAuthz(ctx context.Context, c authzConfig, conn grpc.ClientConnInterface, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
+	t, err := serverTLS("authz.tls", c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	if t != nil && t.ClientCAs != nil {
+		t.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	node, err := os.Hostname()
+	if err != nil {
+		node = "authz"
+	}
+	p := policy.Config{Dir: c.Policy.Dir, Entry: c.Policy.Entry, Deadline: c.Policy.Deadline}
+	if p.Dir == "" {
+		p.FS = policies.FS
+	}
+	s, err := authz.New(ctx, authz.Config{
+		Realm: c.Realm, Issuers: trusted(c.Issuers), Policy: p,
+		Watch: conn, WatchNode: node, WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
+		TLS: t, Drain: c.Drain, Logger: log, Metrics: metrics,
+	})
+	if err != nil {
+		return nil, withHint(fmt.Errorf("building authz: %w", err), "tegata policy check DIR shows what is wrong with a policy")
+	}
+	return s, nil
+}
+
+// trusted turns the file's issuers into verify's.
+func trusted(cs []trustedConfig) []verify.Issuer {
+	issuers := make([]verify.Issuer, 0, len(cs))
+	for _, c := range cs {
+		i := verify.Issuer{
+			Issuer: c.Issuer, Audience: c.Audience, Types: c.Types, Leeway: c.Leeway,
+			JWKSURL: c.JWKSURL, ScopeClaim: c.ScopeClaim, InsecureAnyAudience: c.InsecureAnyAudience,
+		}
+		for _, a := range c.Algorithms {
+			i.Algorithms = append(i.Algorithms, jose.Algorithm(a))
+		}
+		issuers = append(issuers, i)
+	}
+	return issuers
+}
+
+// dialWatch prepares the connection to the issuer's watch listener. It does
+// not connect yet: an issuer that is not there keeps authz unready, not down.
+func dialWatch(c revocationsConfig) (*grpc.ClientConn, error) {
+	t, err := clientTLS("authz.revocations.tls", c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	transport := insecure.NewCredentials()
+	if t != nil {
+		transport = credentials.NewTLS(t)
+	}
+	options := append(watch.DialOptions(watchLease), grpc.WithTransportCredentials(transport))
+	if c.ClientID != "" {
+		secret, err := c.secret()
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, grpc.WithPerRPCCredentials(newTokenCredentials(c, secret, t != nil)))
+	}
+	conn, err := grpc.NewClient(c.Address, options...)
+	if err != nil {
+		return nil, fmt.Errorf("authz.revocations.address: %w", err)
+	}
+	return conn, nil
+}
+
+// tokenCredentials shows a client-credentials token on each call. Calls are
+// streams that live long, so each gets a new token: one that was revoked, or
+// is of a key that is gone, is never tried twice.
+type tokenCredentials struct {
+	config clientcredentials.Config
+	client *http.Client
+	secure bool
+}
+
+func newTokenCredentials(c revocationsConfig, secret string, secure bool) tokenCredentials {
+	return tokenCredentials{
+		config: clientcredentials.Config{ClientID: c.ClientID, ClientSecret: secret, TokenURL: c.TokenURL, Scopes: []string{"revocation:watch"}},
+		client: &http.Client{Timeout: 5 * time.Second},
+		secure: secure,
+	}
+}
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (t tokenCredentials) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
+	token, err := t.config.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
+	if err != nil {
+		return nil, fmt.Errorf("getting a token for the revocation watch: %w", describe(err))
+	}
+	return map[string]string{"authorization": "Bearer " + token.AccessToken}, nil
+}
+
+// describe keeps the answer's body out of the log: only its OAuth error stays.
+func describe(err error) error {
+	var r *oauth2.RetrieveError
+	if errors.As(err, &r) && r.Response != nil {
+		return fmt.Errorf("%s %s", r.Response.Status, r.ErrorCode)
+	}
+	return err
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials. Plaintext
+// is possible on loopback only: the configuration's check sees to it.
+func (t tokenCredentials) RequireTransportSecurity() bool { return t.secure }

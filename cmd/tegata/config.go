@@ -1,0 +1,299 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// config is the configuration file. Every key with a single value can be
+// overridden by an environment variable and by --set; see docs/operating.md,
+// which a test holds to these structs.
+type config struct {
+	Log    logConfig     `yaml:"log"`
+	Issuer *issuerConfig `yaml:"issuer"`
+	Authz  *authzConfig  `yaml:"authz"`
+
+	doc *document
+	set map[string]string // overridden key → by what
+}
+
+type logConfig struct {
+	Format string `yaml:"format"` // json (default) or text
+	Level  string `yaml:"level"`  // debug, info (default), warn, error
+}
+
+type issuerConfig struct {
+	BaseURL     string        `yaml:"base_url"`
+	Listen      string        `yaml:"listen"`
+	BehindProxy bool          `yaml:"behind_proxy"`
+	TLS         tlsConfig     `yaml:"tls"`
+	Management  string        `yaml:"management"`
+	Store       storeConfig   `yaml:"store"`
+	KeyFile     string        `yaml:"key_file"`
+	Realms      []string      `yaml:"realms"`
+	Watch       watchConfig   `yaml:"watch"`
+	RevokeWait  time.Duration `yaml:"revoke_wait"`
+}
+
+type storeConfig struct {
+	SQLite string `yaml:"sqlite"`
+}
+
+type watchConfig struct {
+	Listen string        `yaml:"listen"`
+	TLS    tlsConfig     `yaml:"tls"`
+	Lease  time.Duration `yaml:"lease"`
+	Realm  string        `yaml:"realm"`
+	Peers  []string      `yaml:"peers"`
+}
+
+// tlsConfig is a server's side of TLS.
+type tlsConfig struct {
+	CertFile     string `yaml:"cert_file"`
+	KeyFile      string `yaml:"key_file"`
+	ClientCAFile string `yaml:"client_ca_file"` // clients may present a certificate of these
+}
+
+type authzConfig struct {
+	Listen            string            `yaml:"listen"`
+	InsecurePlaintext bool              `yaml:"insecure_plaintext"`
+	TLS               tlsConfig         `yaml:"tls"`
+	Management        string            `yaml:"management"`
+	Realm             string            `yaml:"realm"`
+	Issuers           []trustedConfig   `yaml:"issuers"`
+	Revocations       revocationsConfig `yaml:"revocations"`
+	OnStale           string            `yaml:"on_stale"`
+	Policy            policyConfig      `yaml:"policy"`
+	Drain             time.Duration     `yaml:"drain"`
+	GCPercent         int               `yaml:"gc_percent"`
+	MemoryLimit       string            `yaml:"memory_limit"`
+}
+
+// trustedConfig is one issuer whose tokens authz accepts.
+type trustedConfig struct {
+	Issuer              string        `yaml:"issuer"`
+	Audience            []string      `yaml:"audience"`
+	Algorithms          []string      `yaml:"algorithms"`
+	Types               []string      `yaml:"types"`
+	Leeway              time.Duration `yaml:"leeway"`
+	JWKSURL             string        `yaml:"jwks_url"`
+	ScopeClaim          string        `yaml:"scope_claim"`
+	InsecureAnyAudience bool          `yaml:"insecure_any_audience"`
+}
+
+// revocationsConfig is where authz hears of revocations, and as whom.
+type revocationsConfig struct {
+	Address          string          `yaml:"address"`
+	TLS              clientTLSConfig `yaml:"tls"`
+	TokenURL         string          `yaml:"token_url"`
+	ClientID         string          `yaml:"client_id"`
+	ClientSecret     string          `yaml:"client_secret"`
+	ClientSecretFile string          `yaml:"client_secret_file"`
+	Issuers          []string        `yaml:"issuers"`
+}
+
+// clientTLSConfig is a client's side of TLS; CAFile switches it on.
+type clientTLSConfig struct {
+	CAFile   string `yaml:"ca_file"`
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+func (t clientTLSConfig) on() bool { return t != clientTLSConfig{} }
+func (t tlsConfig) on() bool       { return t.CertFile != "" || t.KeyFile != "" }
+
+type policyConfig struct {
+	Dir      string        `yaml:"dir"`
+	Entry    string        `yaml:"entry"`
+	Deadline time.Duration `yaml:"deadline"`
+}
+
+// loadConfig reads the file, applies overrides (the environment, then sets in
+// their order), fills defaults, makes paths relative to the file and checks
+// everything that can be checked without acting.
+func loadConfig(path string, lookupEnv func(string) (string, bool), sets []string) (*config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, withHint(fmt.Errorf("reading the configuration: %w", err), "write one as in docs/operating.md and name it with --config")
+	}
+	c := &config{set: map[string]string{}}
+	if c.doc, err = decodeStrict(path, b, c); err != nil {
+		return nil, err
+	}
+	if err := c.override(lookupEnv, sets); err != nil {
+		return nil, err
+	}
+	c.defaults()
+	c.resolve(filepath.Dir(path))
+	return c, c.check()
+}
+
+// override applies environment variables and --set to scalar keys.
+func (c *config) override(lookupEnv func(string) (string, bool), sets []string) error {
+	for _, key := range scalarKeys(reflect.TypeFor[config](), "") {
+		name := envName(key)
+		if text, ok := lookupEnv(name); ok {
+			if err := c.setKey(key, text, name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range sets {
+		key, text, ok := strings.Cut(s, "=")
+		if !ok {
+			return usagef("--set wants key=value, got %q", s)
+		}
+		if !slices.Contains(scalarKeys(reflect.TypeFor[config](), ""), key) {
+			return &configError{where: "--set", key: key, what: "unknown key, or one that is a list or section", fix: "keys are those of the file, joined by dots: authz.listen"}
+		}
+		if err := c.setKey(key, text, "--set"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// envName is the environment variable of a key: authz.policy.dir is TEGATA_AUTHZ_POLICY_DIR.
+func envName(key string) string {
+	return "TEGATA_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+// scalarKeys lists the keys that hold one value.
+func scalarKeys(t reflect.Type, path string) []string {
+	var keys []string
+	for f := range fields(t) {
+		key := join(path, keyOf(f))
+		ft := f.Type
+		if ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
+		switch ft.Kind() {
+		case reflect.Struct:
+			keys = append(keys, scalarKeys(ft, key)...)
+		case reflect.Slice:
+		default:
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// setKey sets one scalar from text.
+func (c *config) setKey(key, text, by string) error {
+	v := reflect.ValueOf(c).Elem()
+	for name := range strings.SplitSeq(key, ".") {
+		f, _ := fieldOf(v.Type(), name)
+		v = v.FieldByIndex(f.Index)
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+	}
+	if err := setScalar(v, text); err != nil {
+		return &configError{where: by, key: key, what: "wants " + typeName(v.Type()) + ", got " + strconv.Quote(text)}
+	}
+	c.set[key] = by
+	return nil
+}
+
+func setScalar(v reflect.Value, text string) error {
+	if _, ok := v.Interface().(time.Duration); ok {
+		d, err := time.ParseDuration(text)
+		v.SetInt(int64(d))
+		return err
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+		return nil
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		v.SetBool(b)
+		return err
+	default:
+		n, err := strconv.Atoi(text)
+		v.SetInt(int64(n))
+		return err
+	}
+}
+
+// defaults fills what was left out. Names and values are in docs/operating.md.
+func (c *config) defaults() {
+	def(&c.Log.Format, "json")
+	def(&c.Log.Level, "info")
+	if i := c.Issuer; i != nil {
+		def(&i.Listen, "127.0.0.1:8080")
+		def(&i.Management, "127.0.0.1:8081")
+		def(&i.Store.SQLite, "tegata.db")
+		def(&i.KeyFile, "tegata-seal.key")
+		def(&i.Watch.Listen, "127.0.0.1:8082")
+		def(&i.Watch.Lease, 5*time.Second)
+		def(&i.RevokeWait, time.Second)
+	}
+	if a := c.Authz; a != nil {
+		def(&a.Listen, "127.0.0.1:9191")
+		def(&a.Management, "127.0.0.1:9192")
+		def(&a.OnStale, "deny")
+		def(&a.Drain, 5*time.Second)
+		def(&a.GCPercent, 400)
+		def(&a.MemoryLimit, "512MiB")
+	}
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// resolve makes relative paths relative to the configuration file.
+func (c *config) resolve(dir string) {
+	var paths []*string
+	if i := c.Issuer; i != nil {
+		paths = append(paths, &i.TLS.CertFile, &i.TLS.KeyFile, &i.TLS.ClientCAFile, &i.Store.SQLite, &i.KeyFile,
+			&i.Watch.TLS.CertFile, &i.Watch.TLS.KeyFile, &i.Watch.TLS.ClientCAFile)
+		for n := range i.Realms {
+			paths = append(paths, &i.Realms[n])
+		}
+	}
+	if a := c.Authz; a != nil {
+		paths = append(paths, &a.TLS.CertFile, &a.TLS.KeyFile, &a.TLS.ClientCAFile, &a.Policy.Dir,
+			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
+
+// at complains about a key, naming the line or whatever overrode it.
+func (c *config) at(key, what, fix string) error {
+	if by, ok := c.set[key]; ok {
+		return &configError{where: by, key: key, what: what, fix: fix}
+	}
+	return c.doc.at(key, what, fix)
+}
+
+// isLoopback reports whether only this machine can reach a listen address.
+func isLoopback(addr string) bool {
+	if strings.HasPrefix(addr, "unix:") {
+		return true
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tegata/tegata/internal/jose"
+)
+
+// check complains about the first key that cannot work.
+func (c *config) check() error {
+	if c.Issuer == nil && c.Authz == nil {
+		return c.doc.at("", "neither an issuer: nor an authz: section", "write one as in docs/operating.md")
+	}
+	if err := c.oneOf("log.format", c.Log.Format, "json", "text"); err != nil {
+		return err
+	}
+	if err := c.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"); err != nil {
+		return err
+	}
+	if err := c.checkIssuer(); err != nil {
+		return err
+	}
+	return c.checkAuthz()
+}
+
+func (c *config) checkIssuer() error {
+	i := c.Issuer
+	if i == nil {
+		return nil
+	}
+	return firstError(
+		c.isURL("issuer.base_url", i.BaseURL),
+		c.isAddress("issuer.listen", i.Listen),
+		c.isAddress("issuer.management", i.Management),
+		c.isAddress("issuer.watch.listen", i.Watch.Listen),
+		c.isTLS("issuer.tls", i.TLS),
+		c.isTLS("issuer.watch.tls", i.Watch.TLS),
+		c.isPrivate("issuer.listen", i.Listen, i.TLS.on() || i.BehindProxy,
+			"set issuer.tls, or issuer.behind_proxy: true if a proxy in front ends TLS"),
+		c.isPrivate("issuer.watch.listen", i.Watch.Listen, i.Watch.TLS.on(),
+			"set issuer.watch.tls: the stream names live sessions"),
+		c.within("issuer.watch.lease", i.Watch.Lease, 100*time.Millisecond, 10*time.Minute),
+		c.within("issuer.revoke_wait", i.RevokeWait, -1, 10*time.Minute),
+	)
+}
+
+func (c *config) checkAuthz() error {
+	a := c.Authz
+	if a == nil {
+		return nil
+	}
+	err := firstError(
+		c.isAddress("authz.listen", a.Listen),
+		c.isAddress("authz.management", a.Management),
+		c.isTLS("authz.tls", a.TLS),
+		c.isPrivate("authz.listen", a.Listen, a.TLS.on() || a.InsecurePlaintext,
+			"set authz.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
+		c.oneOf("authz.on_stale", a.OnStale, "deny", "serve"),
+		c.within("authz.policy.deadline", a.Policy.Deadline, 0, 10*time.Second),
+		c.within("authz.drain", a.Drain, 0, 10*time.Minute),
+		c.isMemory("authz.memory_limit", a.MemoryLimit),
+		c.checkRevocations(),
+	)
+	if err != nil {
+		return err
+	}
+	if len(a.Issuers) == 0 {
+		return c.at("authz.issuers", "required: whose tokens are accepted?", "- issuer: https://id.example.com/realms/main")
+	}
+	for n, t := range a.Issuers {
+		if err := c.checkTrusted(fmt.Sprintf("authz.issuers[%d]", n), t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *config) checkTrusted(key string, t trustedConfig) error {
+	if err := c.isURL(key+".issuer", t.Issuer); err != nil {
+		return err
+	}
+	if t.JWKSURL != "" {
+		if err := c.isURL(key+".jwks_url", t.JWKSURL); err != nil {
+			return err
+		}
+	}
+	if len(t.Audience) == 0 && !t.InsecureAnyAudience {
+		return c.at(key+".audience", "required: which aud must a token have to be meant for this API?",
+			"or insecure_any_audience: true, and tokens meant for other APIs are accepted here")
+	}
+	for n, alg := range t.Algorithms {
+		if err := c.oneOf(fmt.Sprintf("%s.algorithms[%d]", key, n), alg, algorithms()...); err != nil {
+			return err
+		}
+	}
+	return c.within(key+".leeway", t.Leeway, 0, time.Minute)
+}
+
+// algorithms lists the signatures that may be accepted: asymmetric ones only.
+func algorithms() []string {
+	return []string{string(jose.ES256), string(jose.RS256), string(jose.EdDSA)}
+}
+
+func (c *config) checkRevocations() error {
+	const key = "authz.revocations"
+	r := c.Authz.Revocations
+	switch {
+	case r.Address == "":
+		return c.at(key+".address", "required: host:port of the issuer's watch listener", "it is issuer.watch.listen of the issuer")
+	case r.ClientSecret != "" && r.ClientSecretFile != "":
+		return c.at(key+".client_secret_file", "given together with client_secret", "keep one of them")
+	case r.ClientID == "" && r.TLS.CertFile == "":
+		return c.at(key+".client_id", "required: how does authz show the issuer who it is?", "client_id with client_secret_file and token_url, or tls.cert_file with tls.key_file")
+	case r.ClientID != "" && r.ClientSecret == "" && r.ClientSecretFile == "":
+		return c.at(key+".client_secret_file", "required with client_id", "a file that holds the secret, readable by tegata alone")
+	case !r.TLS.on() && !isLoopback(r.Address):
+		return c.at(key+".tls", "required beyond loopback: the stream names live sessions", "tls.ca_file")
+	case (r.TLS.CertFile == "") != (r.TLS.KeyFile == ""):
+		return c.at(key+".tls", "cert_file and key_file go together", "")
+	}
+	if err := c.isAddress(key+".address", r.Address); err != nil {
+		return err
+	}
+	if r.ClientID != "" {
+		return c.isURL(key+".token_url", r.TokenURL)
+	}
+	return nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *config) oneOf(key, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return c.at(key, fmt.Sprintf("%q is not one of %s", value, strings.Join(allowed, ", ")), "")
+}
+
+func (c *config) isURL(key, value string) error {
+	if value == "" {
+		return c.at(key, "required", "an http or https URL")
+	}
+	u, err := url.Parse(value)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return c.at(key, fmt.Sprintf("%q is not an http or https URL without query and fragment", value), "")
+	}
+	if strings.HasSuffix(value, "/") {
+		return c.at(key, fmt.Sprintf("%q ends with a slash", value), "leave the slash out: tokens carry this text as it is")
+	}
+	return nil
+}
+
+func (c *config) isAddress(key, value string) error {
+	if strings.HasPrefix(value, "unix:") {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return c.at(key, fmt.Sprintf("%q is not host:port", value), "for example 127.0.0.1:8080")
+	}
+	return nil
+}
+
+func (c *config) isTLS(key string, t tlsConfig) error {
+	switch {
+	case t.CertFile == "" && t.KeyFile != "":
+		return c.at(key+".cert_file", "required with key_file", "")
+	case t.CertFile != "" && t.KeyFile == "":
+		return c.at(key+".key_file", "required with cert_file", "")
+	case t.ClientCAFile != "" && t.CertFile == "":
+		return c.at(key+".cert_file", "required with client_ca_file", "")
+	}
+	return nil
+}
+
+// isPrivate refuses plaintext where others could listen.
+func (c *config) isPrivate(key, addr string, protected bool, fix string) error {
+	if protected || isLoopback(addr) {
+		return nil
+	}
+	return c.at(key, fmt.Sprintf("%s can be reached from other machines, and would speak plaintext", addr), fix)
+}
+
+func (c *config) within(key string, d, low, high time.Duration) error {
+	if d < low || d > high {
+		return c.at(key, fmt.Sprintf("%v is not between %v and %v", d, low, high), "")
+	}
+	return nil
+}
+
+func (c *config) isMemory(key, value string) error {
+	if _, err := parseBytes(value); err != nil {
+		return c.at(key, err.Error(), "for example 512MiB, or off")
+	}
+	return nil
+}
+
+// parseBytes reads a size as GOMEMLIMIT spells it; "off" is 0.
+func parseBytes(s string) (int64, error) {
+	if s == "off" {
+		return 0, nil
+	}
+	units := []struct {
+		name string
+		size int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"B", 1}}
+	for _, u := range units {
+		if digits, ok := strings.CutSuffix(s, u.name); ok {
+			n, err := strconv.ParseInt(digits, 10, 32)
+			if err != nil || n <= 0 {
+				break
+			}
+			return n * u.size, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a size", s)
+}
+
+// secret reads the client secret of the revocation watch.
+func (r revocationsConfig) secret() (string, error) {
+	if r.ClientSecretFile == "" {
+		return r.ClientSecret, nil
+	}
+	b, err := os.ReadFile(r.ClientSecretFile)
+	if err != nil {
+		return "", fmt.Errorf("reading authz.revocations.client_secret_file: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}

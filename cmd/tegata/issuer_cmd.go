@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/tegata/tegata/issuer"
+	"github.com/tegata/tegata/issuer/sqlstore"
+	"github.com/tegata/tegata/revocation/watch"
+)
+
+// configFlags are the flags of every command that reads the configuration.
+type configFlags struct {
+	Config string   `short:"c" default:"tegata.yaml" placeholder:"FILE" help:"Configuration file (default: tegata.yaml)."`
+	Set    []string `sep:"none" placeholder:"KEY=VALUE" help:"Override a key of the file: --set authz.listen=127.0.0.1:9000."`
+}
+
+func (f configFlags) load(e *env) (*config, error) { return loadConfig(f.Config, e.lookupEnv, f.Set) }
+
+type issuerCmd struct {
+	configFlags `embed:""`
+}
+
+// Run runs the issuer until it is told to stop.
+func (c *issuerCmd) Run(e *env) error {
+	conf, err := c.load(e)
+	if err != nil {
+		return err
+	}
+	if conf.Issuer == nil {
+		return conf.doc.at("issuer", "required for tegata issuer", "write an issuer: section as in docs/operating.md")
+	}
+	log, err := newLogger(conf.Log, e.stderr)
+	if err != nil {
+		return err
+	}
+	s, err := openIssuer(e.ctx, *conf.Issuer, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return said(e.ctx, log, s.run(e.ctx))
+}
+
+// issuerServer is the issuer with its listeners open and its realms imported.
+type issuerServer struct {
+	issuer     *issuer.Issuer
+	db         *sqlstore.DB
+	log        *slog.Logger
+	web        *http.Server
+	watch      *grpc.Server
+	management *http.Server
+
+	webListener, watchListener, managementListener net.Listener
+	ready                                          atomic.Bool
+}
+
+// openIssuer opens listeners first: a port in use is said before the store is touched.
+func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issuerServer, err error) {
+	s := &issuerServer{log: log}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err := s.listen(ctx, c); err != nil {
+		return nil, err
+	}
+	realms, err := readRealms(c.Realms)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := readSeal(c.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	_, statErr := os.Stat(c.Store.SQLite)
+	if s.db, err = openStore(ctx, c.Store); err != nil {
+		return nil, err
+	}
+	metrics := newMetrics()
+	if s.issuer, err = issuer.New(issuer.Config{
+		BaseURL: c.BaseURL, Seal: seal, Stores: stores(s.db), WatchSource: s.db,
+		Logger: log, Metrics: metrics,
+		NewStore:   errors.Is(statErr, fs.ErrNotExist),
+		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,
+	}); err != nil {
+		return nil, err
+	}
+	for _, r := range realms {
+		if err := s.issuer.Import(ctx, r); err != nil {
+			return nil, fmt.Errorf("importing realm %q: %w", r.Realm, err)
+		}
+	}
+	return s, s.assemble(c, metrics)
+}
+
+// stores hands out the aggregates' stores of one database.
+func stores(db *sqlstore.DB) issuer.Stores {
+	return issuer.Stores{Realms: db.Realms(), Clients: db.Clients(), Users: db.Users(), Sessions: db.Sessions(), Keys: db.Keys()}
+}
+
+func (s *issuerServer) listen(ctx context.Context, c issuerConfig) (err error) {
+	if s.webListener, err = listen(ctx, "issuer.listen", c.Listen); err != nil {
+		return err
+	}
+	if s.watchListener, err = listen(ctx, "issuer.watch.listen", c.Watch.Listen); err != nil {
+		return err
+	}
+	s.managementListener, err = listen(ctx, "issuer.management", c.Management)
+	return err
+}
+
+// assemble builds the three servers.
+func (s *issuerServer) assemble(c issuerConfig, metrics prometheus.Gatherer) error {
+	webTLS, err := serverTLS("issuer.tls", c.TLS)
+	if err != nil {
+		return err
+	}
+	watchTLS, err := serverTLS("issuer.watch.tls", c.Watch.TLS)
+	if err != nil {
+		return err
+	}
+	s.web = newHTTPServer(s.issuer.Handler(), webTLS, s.log)
+	s.management = newHTTPServer(management(metrics, s.isReady), nil, s.log)
+	options := append(watch.ServerOptions(c.Watch.Lease), grpc.MaxRecvMsgSize(64<<10)) // watchers say little
+	if watchTLS != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(watchTLS)))
+	}
+	s.watch = grpc.NewServer(options...)
+	s.issuer.RegisterWatch(s.watch)
+	s.log.Info("issuer starts", "base_url", c.BaseURL,
+		"listen", s.webListener.Addr().String(), "transport", transport(webTLS != nil, c.BehindProxy),
+		"watch", s.watchListener.Addr().String(), "watch_transport", transport(watchTLS != nil, false),
+		"management", s.managementListener.Addr().String())
+	return nil
+}
+
+// transport says how a listener speaks.
+func transport(tls, proxy bool) string {
+	switch {
+	case tls:
+		return "TLS"
+	case proxy:
+		return "plaintext, TLS ends at the proxy"
+	default:
+		return "plaintext, loopback only"
+	}
+}
+
+func (s *issuerServer) isReady() error {
+	if !s.ready.Load() {
+		return errors.New("starting or stopping")
+	}
+	return nil
+}
+
+// run serves until ctx ends or something fails. First requests are let finish,
+// then the streams and sweepers end: a revocation that is being answered still
+// reaches its watchers.
+func (s *issuerServer) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error {
+		defer stopInner()
+		return serveHTTP(ctx, s.web, s.webListener)
+	})
+	g.Go(func() error { return s.issuer.Run(inner) })
+	g.Go(func() error { return serveGRPC(inner, s.watch, s.watchListener) })
+	g.Go(func() error { return serveHTTP(inner, s.management, s.managementListener) })
+	s.ready.Store(true)
+	context.AfterFunc(ctx, func() { s.ready.Store(false) })
+	err := g.Wait()
+	s.log.Info("issuer stopped")
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// serveGRPC serves until ctx ends. Streams here never end by themselves, so
+// they are cut: a watcher reconnects and resumes.
+func serveGRPC(ctx context.Context, s *grpc.Server, l net.Listener) error {
+	stopped := make(chan struct{})
+	defer context.AfterFunc(ctx, func() { s.Stop(); close(stopped) })()
+	if err := s.Serve(l); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serving %s: %w", l.Addr(), err)
+	}
+	<-stopped
+	return nil
+}
+
+// close releases what openIssuer opened.
+func (s *issuerServer) close() {
+	for _, l := range []net.Listener{s.webListener, s.watchListener, s.managementListener} {
+		if l != nil {
+			_ = l.Close() // a served listener is closed already
+		}
+	}
+	if s.db != nil {
+		if err := s.db.Close(); err != nil {
+			s.log.Error("closing the store", "error", err)
+		}
+	}
+}

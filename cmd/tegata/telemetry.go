@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// newLogger returns the program's logger; one record is one line.
+func newLogger(c logConfig, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, o)), nil
+}
+
+// newMetrics returns a registry with what every Go program has to tell.
+func newMetrics() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	b, _ := version()
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tegata_build_info", Help: "1, labelled with the version that runs."}, []string{"version"})
+	info.WithLabelValues(b).Set(1)
+	r.MustRegister(info)
+	return r
+}
+
+// management serves health and metrics. ready is nil when the program can do
+// its work; its error is shown to whoever can reach this listener, so it names
+// causes and never secrets.
+func management(metrics prometheus.Gatherer, ready func() error) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, "live")
+	})
+	mux.HandleFunc("GET /health/ready", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "ready")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// said logs the error with which a program ends unasked, and passes it on.
+func said(ctx context.Context, log *slog.Logger, err error) error {
+	if err != nil && ctx.Err() == nil {
+		log.Error("ended", "error", err)
+	}
+	return err
+}
