@@ -195,7 +195,10 @@ type tokenCredentials struct {
 
 func newTokenCredentials(c revocationsConfig, secret string, secure bool) tokenCredentials {
 	return tokenCredentials{
-		config: clientcredentials.Config{ClientID: c.ClientID, ClientSecret: secret, TokenURL: c.TokenURL, Scopes: []string{"revocation:watch"}},
+		config: clientcredentials.Config{
+			ClientID: c.ClientID, ClientSecret: secret, TokenURL: c.TokenURL, Scopes: []string{"revocation:watch"},
+			AuthStyle: oauth2.AuthStyleInHeader, // else a refusal is tried again in the body
+		},
 		client: &http.Client{Timeout: 5 * time.Second},
 		secure: secure,
 	}

@@ -95,7 +95,7 @@ func findEnvoy(asked string) (string, error) {
 	}
 	path, err := exec.LookPath(asked)
 	if err != nil {
-		return "", withHint(fmt.Errorf("Envoy is missing: %w", err), hint)
+		return "", withHint(fmt.Errorf("no Envoy to run: %w", err), hint)
 	}
 	return filepath.Abs(path)
 }
