@@ -1,0 +1,188 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"text/tabwriter"
+)
+
+// measurement is one round of one case; CPU in µs for each request.
+type measurement struct {
+	rps, p50, p99      float64
+	authzCPU, envoyCPU float64
+}
+
+// row is one line of the table: medians over the rounds. The JSON names are a
+// promise to scripts.
+type row struct {
+	Case     string  `json:"case"`
+	Tokens   int     `json:"tokens"`
+	RPS      float64 `json:"rps"`
+	P50      float64 `json:"p50_ms"`
+	P99      float64 `json:"p99_ms"`
+	AuthzCPU float64 `json:"authz_cpu_us"`
+	EnvoyCPU float64 `json:"envoy_cpu_us"`
+}
+
+// ratios compare Tegata with others, round by round, so that a machine that
+// changes its speed does not show in them; 0 if Tegata was not measured.
+type ratios struct {
+	RPSVsNoop      float64 `json:"rps_vs_noop"`
+	RPSVsReference float64 `json:"rps_vs_reference"`
+	CPUVsNoop      float64 `json:"cpu_vs_noop"`
+	CPUVsReference float64 `json:"cpu_vs_reference"`
+}
+
+type revocationReport struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+}
+
+type issuerReport struct {
+	TokensPerS         map[string]float64 `json:"tokens_per_s"`
+	TokenCPU           map[string]float64 `json:"token_cpu_us"`
+	IntrospectionsPerS float64            `json:"introspections_per_s"`
+	IntrospectionCPU   float64            `json:"introspection_cpu_us"`
+}
+
+type idleReport struct {
+	AuthzRSSMiB   float64 `json:"authz_rss_mib"`
+	IssuerRSSMiB  float64 `json:"issuer_rss_mib"`
+	AuthzStartMS  float64 `json:"authz_start_ms"`
+	IssuerStartMS float64 `json:"issuer_start_ms"`
+}
+
+// report is all that was measured.
+type report struct {
+	Rows       []row            `json:"rows"`
+	Ratios     ratios           `json:"ratios"` // with one token
+	Revocation revocationReport `json:"revocation_ms"`
+	Issuer     issuerReport     `json:"issuer"`
+
+	RatiosMany ratios     `json:"ratios_many"` // with many tokens
+	Controls   []row      `json:"controls"`    // beside the cases: the no-op with a tuned collector
+	Direct     []row      `json:"direct"`      // gRPC without Envoy
+	Idle       idleReport `json:"idle"`
+	TokenBytes int        `json:"token_bytes"`
+}
+
+// key names a series of rounds.
+type key struct {
+	name   string
+	tokens int
+}
+
+// series are the rounds of each case.
+type series map[key][]measurement
+
+func (s series) row(k key) row {
+	pick := func(f func(measurement) float64) float64 {
+		var values []float64
+		for _, m := range s[k] {
+			values = append(values, f(m))
+		}
+		return round(median(values))
+	}
+	return row{
+		Case: k.name, Tokens: k.tokens,
+		RPS: pick(func(m measurement) float64 { return m.rps }),
+		P50: pick(func(m measurement) float64 { return m.p50 }), P99: pick(func(m measurement) float64 { return m.p99 }),
+		AuthzCPU: pick(func(m measurement) float64 { return m.authzCPU }),
+		EnvoyCPU: pick(func(m measurement) float64 { return m.envoyCPU }),
+	}
+}
+
+func (s series) ratios(tokens int) ratios {
+	against := func(name string, f func(measurement) float64) float64 {
+		ours, theirs := s[key{"tegata", tokens}], s[key{name, tokens}]
+		var values []float64
+		for i := range min(len(ours), len(theirs)) {
+			if d := f(theirs[i]); d > 0 {
+				values = append(values, f(ours[i])/d)
+			}
+		}
+		return round(median(values))
+	}
+	rps := func(m measurement) float64 { return m.rps }
+	cpu := func(m measurement) float64 { return m.authzCPU }
+	return ratios{against("noop", rps), against("reference", rps), against("noop", cpu), against("reference", cpu)}
+}
+
+// median is 0 of nothing.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.SortFunc(values, cmp.Compare[float64])
+	mid := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[mid]
+	}
+	return (values[mid-1] + values[mid]) / 2
+}
+
+// round keeps three digits after the point.
+func round(f float64) float64 { return math.Round(f*1000) / 1000 }
+
+// print writes the report for people.
+func (r report) print(w io.Writer) {
+	_, _ = fmt.Fprintf(w, "\nThrough Envoy (--concurrency 1, direct response; wrk -t1 -c%d; ES256 tokens of %d bytes; medians of interleaved rounds)\n", connections, r.TokenBytes)
+	table(w, r.Rows, true)
+	_, _ = fmt.Fprintln(w, "\nControl: the same no-op server with a garbage collector tuned as ours (the servers above run with Go's defaults)")
+	table(w, r.Controls, true)
+	_, _ = fmt.Fprintf(w, "\nDirect gRPC, %d calls in flight (the client shares the machine)\n", connections)
+	table(w, r.Direct, false)
+	if r.Ratios == (ratios{}) {
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "\nTegata\trequests/s ÷ no-op\t÷ reference\tCPU ÷ no-op\tCPU ÷ reference")
+	for _, l := range []struct {
+		name string
+		ratios
+	}{{"one token", r.Ratios}, {"many tokens", r.RatiosMany}} {
+		_, _ = fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.3f\n", l.name, l.RPSVsNoop, l.RPSVsReference, l.CPUVsNoop, l.CPUVsReference)
+	}
+	_ = t.Flush()
+	_, _ = fmt.Fprintf(w, "\nRevocation's answer → first refusal through Envoy: p50 %.2f ms, p99 %.2f ms\n", r.Revocation.P50, r.Revocation.P99)
+	for _, alg := range []string{"ES256", "RS256"} {
+		_, _ = fmt.Fprintf(w, "Issuer: %.0f tokens/s with %s, %.0f µs CPU each\n", r.Issuer.TokensPerS[alg], alg, r.Issuer.TokenCPU[alg])
+	}
+	_, _ = fmt.Fprintf(w, "Issuer: %.0f introspections/s, %.0f µs CPU each\n", r.Issuer.IntrospectionsPerS, r.Issuer.IntrospectionCPU)
+	_, _ = fmt.Fprintf(w, "Idle: authz %.1f MiB, issuer %.1f MiB; start: authz %.0f ms, issuer %.0f ms\n",
+		r.Idle.AuthzRSSMiB, r.Idle.IssuerRSSMiB, r.Idle.AuthzStartMS, r.Idle.IssuerStartMS)
+}
+
+func table(w io.Writer, rows []row, envoy bool) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprint(t, "case\ttokens\trequests/s\tp50 ms\tp99 ms\tauthz CPU µs\t")
+	if envoy {
+		_, _ = fmt.Fprint(t, "Envoy CPU µs\t")
+	}
+	_, _ = fmt.Fprintln(t)
+	for _, r := range rows {
+		_, _ = fmt.Fprintf(t, "%s\t%d\t%.0f\t%.2f\t%.2f\t%.1f\t", r.Case, r.Tokens, r.RPS, r.P50, r.P99, r.AuthzCPU)
+		if envoy {
+			_, _ = fmt.Fprintf(t, "%.1f\t", r.EnvoyCPU)
+		}
+		_, _ = fmt.Fprintln(t)
+	}
+	_ = t.Flush()
+}
+
+// write writes the report as JSON.
+func (r report) write(path string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
