@@ -4,7 +4,7 @@ package policies
 
 import "embed"
 
-// FS holds the shipped policies and data, without their tests.
+// FS holds the shipped policies and data; a loader leaves out the tests.
 //
-//go:embed policies.go
+//go:embed envoy tegata
 var FS embed.FS

@@ -1,25 +1,28 @@
+// Package policy owns OPA: it loads Rego and data, compiles them, swaps the
+// result in atomically and evaluates it. It must not know tokens, revocations
+// or Envoy; its input is a value and its result a decision.
+//
+// An Engine holds the Policy that serves now. A Policy is compiled, warmed and
+// immutable, so a request that took one keeps it to its end, and a reload never
+// blocks a decision. What does not load, compile or hold together is never
+// swapped in: the last good policy goes on serving.
 package policy
 
 import (
 	"context"
-	"io/fs"
-	"log/slog"
+	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/prometheus/client_golang/prometheus"
-)
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
-// Config configures an Engine.
-type Config struct {
-	Dir      string        // directory of .rego and data files (.yaml, .json); watched for changes
-	FS       fs.FS         // used instead of Dir, not watched (the embedded policies)
-	Entry    string        // rule to evaluate, default "envoy/authz/allow" as OPA-Envoy
-	Deadline time.Duration // of one evaluation, default 100 ms
-	Logger   *slog.Logger
-	Metrics  prometheus.Registerer
-}
+	"github.com/tegata/tegata/authz/policy/reads"
+)
 
 // Result is the decision of a policy, in OPA-Envoy's decision format.
 type Result struct {
@@ -33,46 +36,132 @@ type Result struct {
 	Body                    string
 	DynamicMetadata         map[string]any
 	Reasons                 []string
-	RequiredScopes          []string // our addition: the scopes that would have sufficed
+	RequiredScopes          []string // our addition: the scopes that would have sufficed, sorted
 }
 
-// Engine holds the compiled policy and swaps it atomically.
-type Engine struct{}
-
-// New loads and compiles; the first load must succeed.
-func New(ctx context.Context, c Config) (*Engine, error) { panic("unbuilt") }
-
-// Run watches the directory and reloads; a broken policy keeps the last good
-// one serving and turns up in Status, log and metrics.
-func (e *Engine) Run(ctx context.Context) error { panic("unbuilt") }
-
-// Reload loads now.
-func (e *Engine) Reload(ctx context.Context) error { panic("unbuilt") }
-
-// Status of the engine.
-type Status struct {
-	Revision  string // hash of what is serving, 12 hex digits
-	LoadedAt  time.Time
-	LastError error // of the newest attempt, nil if it serves
-}
-
-// Status returns the state.
-func (e *Engine) Status() Status { panic("unbuilt") }
-
-// Current returns the policy serving now; one request uses one Policy throughout.
-func (e *Engine) Current() *Policy { panic("unbuilt") }
+// ErrUndefined is returned when the entry rule has no value for an input.
+var ErrUndefined = errors.New("decision is undefined")
 
 // Policy is one compiled, immutable policy.
-type Policy struct{}
+type Policy struct {
+	revision string
+	deadline time.Duration
+	compiler *ast.Compiler
+	query    ast.Body
+	store    storage.Store
+	txn      storage.Transaction // one read, open for the policy's life: the data never changes
+	routes   *routes
+	reads    reads.Reads
+}
+
+// compilePolicy builds a Policy whose entry is a path such as "envoy/authz/allow".
+func compilePolicy(ctx context.Context, s sources, entry string, deadline time.Duration) (*Policy, error) {
+	modules, err := s.modules()
+	if err != nil {
+		return nil, err
+	}
+	data, err := s.document()
+	if err != nil {
+		return nil, err
+	}
+	p := &Policy{revision: s.revision, deadline: deadline}
+	p.store = inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true))
+	if p.txn, err = p.store.NewTransaction(ctx); err != nil {
+		return nil, fmt.Errorf("opening the data: %w", err)
+	}
+	p.compiler = ast.NewCompiler().WithPathConflictsCheck(storage.NonEmpty(ctx, p.store, p.txn))
+	if p.compiler.Compile(modules); p.compiler.Failed() {
+		return nil, fmt.Errorf("compiling: %w", p.compiler.Errors)
+	}
+	if err := p.compileEntry(entry); err != nil {
+		return nil, err
+	}
+	if p.routes, err = newRoutes(routeTable(data)); err != nil {
+		return nil, err
+	}
+	p.reads = reads.Of(p.compiler)
+	return p, p.warm(ctx)
+}
+
+// compileEntry prepares the query for the entry rule.
+func (p *Policy) compileEntry(entry string) error {
+	ref := ast.Ref{ast.DefaultRootDocument}
+	for part := range strings.SplitSeq(strings.Trim(entry, "/"), "/") {
+		ref = append(ref, ast.StringTerm(part))
+	}
+	if len(p.compiler.GetRulesExact(ref)) == 0 {
+		return fmt.Errorf("no rule %s in the policies: set policy.entry to the rule that decides, such as envoy/authz/allow", ref)
+	}
+	body := ast.NewBody(ast.Equality.Expr(ast.NewTerm(ref), ast.VarTerm(resultVar)))
+	compiled, err := p.compiler.QueryCompiler().Compile(body)
+	if err != nil {
+		return fmt.Errorf("compiling the query for %s: %w", ref, err)
+	}
+	p.query = compiled
+	return nil
+}
+
+const resultVar = "result"
+
+// routeTable is data.tegata.routes, nil if there is none.
+func routeTable(data map[string]any) map[string]any {
+	tegata, _ := data["tegata"].(map[string]any)
+	table, _ := tegata["routes"].(map[string]any)
+	return table
+}
+
+// warm evaluates once, so that no request pays for what OPA builds lazily,
+// and what can never work is found before it serves.
+func (p *Policy) warm(ctx context.Context) error {
+	_, err := p.Evaluate(ctx, ast.NewObject())
+	if errors.Is(err, errDecision) {
+		return fmt.Errorf("deciding an empty request: %w", err)
+	}
+	return nil // undefined or failing on an empty input is the policy's right
+}
 
 // Revision is the hash of its sources.
-func (p *Policy) Revision() string { panic("unbuilt") }
+func (p *Policy) Revision() string { return p.revision }
 
-// Route matches method and decoded path segments against data.tegata.routes
-// (if the policy has such a table) and returns the matched template.
-// Raw path: "%2F" in a segment stays one segment.
-func (p *Policy) Route(method, path string) (template string, ok bool) { panic("unbuilt") }
+// Reads says which input paths a decision can depend on.
+func (p *Policy) Reads() reads.Reads { return p.reads }
 
-// Evaluate runs the entry rule. Undefined, a wrong type, a runtime error and
-// the deadline are errors: the caller refuses.
-func (p *Policy) Evaluate(ctx context.Context, input ast.Value) (Result, error) { panic("unbuilt") }
+// Route matches method and raw path (a query is ignored) against
+// data.tegata.routes, if the policy has such a table, and returns the matched
+// template. "%2F" stays in its segment; a path with two readings matches nothing.
+func (p *Policy) Route(method, path string) (template string, ok bool) {
+	if !p.routes.any {
+		return "", false
+	}
+	path, _, _ = strings.Cut(path, "?")
+	return p.routes.match(method, path)
+}
+
+// Evaluate runs the entry rule. ErrUndefined, a decision of the wrong form, a
+// runtime error and the deadline are errors: the caller refuses.
+func (p *Policy) Evaluate(ctx context.Context, input ast.Value) (Result, error) {
+	cancel := topdown.NewCancel()
+	timer := time.AfterFunc(p.deadline, cancel.Cancel)
+	defer timer.Stop()
+
+	var value ast.Value
+	err := topdown.NewQuery(p.query).
+		WithCompiler(p.compiler).
+		WithStore(p.store).
+		WithTransaction(p.txn).
+		WithCancel(cancel).
+		WithInput(ast.NewTerm(input)).
+		Iter(ctx, func(qr topdown.QueryResult) error {
+			value = qr[resultVar].Value
+			return nil
+		})
+	switch {
+	case topdown.IsCancel(err):
+		return Result{}, fmt.Errorf("evaluating: no decision within %s", p.deadline)
+	case err != nil:
+		return Result{}, fmt.Errorf("evaluating: %w", err)
+	case value == nil:
+		return Result{}, ErrUndefined
+	}
+	return decode(value)
+}

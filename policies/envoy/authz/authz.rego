@@ -1,0 +1,48 @@
+# METADATA
+# title: Scope policy
+# description: |
+#   Lets a request through if its route is public, or if its token was granted
+#   every scope that the route asks for (data.tegata.routes). Everything else
+#   is refused.
+package envoy.authz
+
+import data.tegata.scope
+
+# METADATA
+# description: The decision, in the form that the OPA-Envoy plugin reads.
+# entrypoint: true
+default allow := {"allowed": false, "reasons": ["no rule for this route and method"]}
+
+allow := public_access if scope.public
+
+else := granted_access if {
+	input.token
+	scope.rule
+	count(scope.missing) == 0
+}
+
+else := refused if scope.rule
+
+# The upstream trusts these headers, so the caller's own never reach it.
+asserted_headers := ["x-tegata-client", "x-tegata-subject"]
+
+public_access := {
+	"allowed": true,
+	"request_headers_to_remove": asserted_headers,
+}
+
+granted_access := {
+	"allowed": true,
+	"headers": identity,
+	"request_headers_to_remove": [name | some name in asserted_headers; not identity[name]],
+}
+
+identity["x-tegata-client"] := input.token.client
+
+identity["x-tegata-subject"] := input.token.subject
+
+refused := {
+	"allowed": false,
+	"reasons": [sprintf("scope %s is missing", [name]) | some name in scope.missing],
+	"required_scopes": scope.required,
+}
