@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 	"time"
 )
@@ -72,6 +73,9 @@ func (s *Stack) write(c Config, ports []int) error {
 		"realm.yaml":  realm,
 		"envoy.yaml":  envoyConfig(c.Bootstrap, ports, s.api.port),
 	}
+	for i, b := range c.More {
+		files[moreRealm(i)] = b
+	}
 	for name, b := range files {
 		if err := os.WriteFile(filepath.Join(s.Dir, name), b, 0o600); err != nil {
 			return fmt.Errorf("writing the configuration: %w", err)
@@ -79,6 +83,9 @@ func (s *Stack) write(c Config, ports []int) error {
 	}
 	return nil
 }
+
+// moreRealm is the name of the file of Config.More[i].
+func moreRealm(i int) string { return fmt.Sprintf("realm-%d.yaml", i+1) }
 
 // tegataConfig is one file with both sections, as an operator on one machine
 // would write it.
@@ -91,11 +98,15 @@ func tegataConfig(c Config, ports []int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration template: %w", err)
 	}
+	realms := []string{"realm.yaml"}
+	for i := range c.More {
+		realms = append(realms, moreRealm(i))
+	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
 		"Issuer": ports[issuerPort], "IssuerManagement": ports[issuerManagementPort], "Watch": ports[watchPort],
 		"Authz": ports[authzPort], "AuthzManagement": ports[authzManagementPort],
-		"Lease": lease, "Realm": Realm, "Audience": Audience,
+		"Lease": lease, "Realm": Realm, "Realms": strings.Join(realms, ", "), "Audience": Audience,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("filling the configuration template: %w", err)

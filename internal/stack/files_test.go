@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/tegata/tegata/manifests/envoy"
@@ -15,5 +16,16 @@ func TestBootstrapHasThePortsThatAreReplaced(t *testing.T) {
 		if n := bytes.Count(envoy.Bootstrap, []byte("port_value: "+port+" }")); n != 1 {
 			t.Errorf("port %s stands %d times in envoy.yaml, want once", port, n)
 		}
+	}
+}
+
+func TestMoreRealmsStandBesideTheFirst(t *testing.T) {
+	t.Parallel()
+	config, err := tegataConfig(Config{More: [][]byte{[]byte("realm: a"), []byte("realm: b")}}, make([]int, numPorts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "realms: [realm.yaml, realm-1.yaml, realm-2.yaml]"; !strings.Contains(string(config), want) {
+		t.Errorf("%q is not in the configuration:\n%s", want, config)
 	}
 }

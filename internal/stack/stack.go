@@ -34,6 +34,7 @@ type Config struct {
 	Dir       string // for configuration, database, logs; default: a temporary directory that Stop removes
 
 	Realm []byte        // realm file; default: DemoRealm
+	More  [][]byte      // realm files of more realms
 	Lease time.Duration // of the revocation watch; default 3 s
 	// Set overrides configuration keys of tegata, as --set does: "authz.policy.dir".
 	Set map[string]string
