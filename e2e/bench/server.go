@@ -8,7 +8,9 @@ import (
 	"time"
 
 	auth "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	rpc "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"github.com/tegata/tegata/e2e/bench/reference"
 )
@@ -26,7 +28,10 @@ type noop struct {
 }
 
 func (noop) Check(context.Context, *auth.CheckRequest) (*auth.CheckResponse, error) {
-	return reference.Allow(), nil
+	return &auth.CheckResponse{
+		Status:       &rpc.Status{Code: int32(codes.OK)},
+		HttpResponse: &auth.CheckResponse_OkResponse{OkResponse: &auth.OkHttpResponse{}},
+	}, nil
 }
 
 // serve is a measured server: ADDR READY-ADDR, and for the reference ISSUER
