@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -192,7 +193,7 @@ func (s *scanned) addHeader(entry string) bool {
 			return false
 		}
 	}
-	if _, twice := s.header(h.name); twice || h.name == "" {
+	if _, twice := s.header(h.name); twice || h.name == "" || h.name != strings.ToLower(h.name) {
 		return false
 	}
 	s.headers = append(s.headers, h)

@@ -1,0 +1,150 @@
+package extauthz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tegata/tegata/authz/check"
+)
+
+// Checker decides; *check.Checker satisfies it.
+type Checker interface {
+	Check(ctx context.Context, r check.Request) check.Decision
+}
+
+// Config configures a Server.
+type Config struct {
+	Checker Checker
+	Logger  *slog.Logger
+}
+
+// Server is the ext_authz service.
+type Server struct {
+	checker Checker
+	log     *slog.Logger
+}
+
+// New checks the configuration.
+func New(c Config) (*Server, error) {
+	if c.Checker == nil {
+		return nil, errors.New("extauthz: no Checker")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{checker: c.Checker, log: c.Logger}, nil
+}
+
+// Register adds the service to a gRPC server, which must have been made with
+// Codec.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	desc := authv3.Authorization_ServiceDesc
+	desc.HandlerType = (*any)(nil)
+	desc.Methods = []grpc.MethodDesc{{MethodName: "Check", Handler: s.handle}}
+	r.RegisterService(&desc, s)
+}
+
+// handle is the method handler that generated code would hold, but for the
+// frame that keeps the request's bytes.
+func (s *Server) handle(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+	var in frame
+	if err := decode(&in); err != nil {
+		return nil, err // no request has arrived
+	}
+	if intercept == nil {
+		return s.check(ctx, in.message), nil
+	}
+	info := &grpc.UnaryServerInfo{Server: s, FullMethod: authv3.Authorization_Check_FullMethodName}
+	return intercept(ctx, &in, info, func(ctx context.Context, _ any) (any, error) {
+		return s.check(ctx, in.message), nil
+	})
+}
+
+// check answers one message. A panic below, a bug of ours, is a refusal.
+func (s *Server) check(ctx context.Context, message string) (resp *authv3.CheckResponse) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.ErrorContext(ctx, "check panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			resp = refuse(http.StatusForbidden, nil, "")
+		}
+	}()
+	r, err := newRequest(message)
+	if err != nil {
+		s.log.WarnContext(ctx, "check request does not decode", "error", err)
+		return refuse(http.StatusBadRequest, nil, "")
+	}
+	return answer(s.checker.Check(ctx, r.check()))
+}
+
+// request is one CheckRequest: scanned, and decoded in full when need be.
+type request struct {
+	message string
+	scanned
+	authorization []string
+	full          *authv3.CheckRequest // nil until somebody needs it
+}
+
+func newRequest(message string) (*request, error) {
+	r := &request{message: message}
+	var ok bool
+	if r.scanned, ok = scan(message); ok {
+		if v, ok := r.header("authorization"); ok {
+			r.authorization = []string{v}
+		}
+		return r, nil
+	}
+	if err := r.decode(); err != nil {
+		return nil, err
+	}
+	h := r.full.GetAttributes().GetRequest().GetHttp()
+	r.scanned = scanned{method: h.GetMethod(), path: h.GetPath(), host: h.GetHost(), scheme: h.GetScheme(), protocol: h.GetProtocol()}
+	for name, value := range h.GetHeaders() {
+		r.headers = append(r.headers, header{name, value})
+		if strings.EqualFold(name, "authorization") {
+			r.authorization = append(r.authorization, value)
+		}
+	}
+	// encode_raw_headers: every field on its own, as bytes.
+	for _, field := range h.GetHeaderMap().GetHeaders() {
+		if !strings.EqualFold(field.GetKey(), "authorization") {
+			continue
+		}
+		value := string(field.GetRawValue())
+		if value == "" {
+			value = field.GetValue()
+		}
+		r.authorization = append(r.authorization, value)
+	}
+	return r, nil
+}
+
+func (r *request) decode() error {
+	if r.full != nil {
+		return nil
+	}
+	full := new(authv3.CheckRequest)
+	if err := proto.Unmarshal([]byte(r.message), full); err != nil {
+		return fmt.Errorf("decoding a CheckRequest: %w", err)
+	}
+	r.full = full
+	return nil
+}
+
+func (r *request) check() check.Request {
+	return check.Request{
+		Method:        r.method,
+		Path:          r.path,
+		Host:          r.host,
+		Authorization: r.authorization,
+		Input:         r.input,
+	}
+}
