@@ -45,7 +45,6 @@ func TestHostileTokensAreRefused(t *testing.T) {
 	}
 	for name, headers := range map[string][]string{
 		"two authorization headers, both good": {"Authorization: Bearer " + good, "Authorization: Bearer " + good},
-		"two authorization headers, one empty": {"Authorization: Bearer " + good, "Authorization:"},
 		"two credentials in one header":        {"Authorization: Bearer " + good + ", Bearer " + good},
 		"another scheme":                       {"Authorization: Basic " + good},
 		"no scheme":                            {"Authorization: " + good},
@@ -263,8 +262,9 @@ func (f *forge) forgeries(t *testing.T) map[string]string {
 		"kid of another":    head("kid", "rsa"),
 		"kid as a path":     head("kid", "../../../../dev/null"),
 		"kid not a text":    head("kid", []int{1}),
-		"key in the header": f.keyInHeader(t),
-		"jku in the header": head("jku", f.url+"/mine"),
+		"key in the header": f.ownKey(t, func(h map[string]any, key any) { h["jwk"] = key }),
+		"jku in the header": f.ownKey(t, func(h map[string]any, _ any) { h["jku"] = f.url + "/mine" }),
+		"key of another":    f.ownKey(t, func(map[string]any, any) {}),
 
 		"wrong issuer":     claim("iss", "https://evil.example"),
 		"issuer absent":    claim("iss", nil),
@@ -355,8 +355,8 @@ func (f *forge) signRSA(t *testing.T, claims func(map[string]any)) string {
 	return input + "." + b64(sig)
 }
 
-// keyInHeader signs with a key that the token itself brings.
-func (f *forge) keyInHeader(t *testing.T) string {
+// ownKey signs with a key that is nobody's, and lets the header vouch for it.
+func (f *forge) ownKey(t *testing.T, vouch func(header map[string]any, key any)) string {
 	t.Helper()
 	mine, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -366,10 +366,9 @@ func (f *forge) keyInHeader(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	key := map[string]any{"kty": "EC", "kid": "ec", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}
 	g := &forge{ec: mine, url: f.url}
-	return g.sign(t, func(h map[string]any) {
-		h["jwk"] = map[string]any{"kty": "EC", "kid": "ec", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}
-	}, nil)
+	return g.sign(t, func(h map[string]any) { vouch(h, key) }, nil)
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -68,10 +68,11 @@ func binaries(t *testing.T) programs {
 }
 
 func findPrograms() (p programs, err error) {
-	for _, name := range []string{os.Getenv("TEGATA_ENVOY"), "envoy", filepath.Join("..", ".tools", "bin", "envoy")} {
-		if name == "" {
-			continue
-		}
+	candidates := []string{"envoy", filepath.Join("..", ".tools", "bin", "envoy")}
+	if told := os.Getenv("TEGATA_ENVOY"); told != "" {
+		candidates = []string{told}
+	}
+	for _, name := range candidates {
 		if p.envoy, p.missing = exec.LookPath(name); p.missing == nil {
 			break
 		}
