@@ -39,7 +39,9 @@ lint: $(TEGATA) ## formatting, vet, staticcheck, Rego format and strict check
 	@$(TEGATA) policy check policies
 
 bench: $(TEGATA) $(ENVOY) ## measure against no authz, a no-op, jwt_authn and a plain server (BENCH_JSON=file)
-	@command -v wrk >/dev/null || { echo "wrk is missing: apt-get install wrk"; exit 1; }
+	@command -v wrk >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "wrk is missing: sudo apt-get install -y wrk, or brew install wrk"; exit 1; }; \
+		echo "installing wrk"; apt-get install -qq -y wrk || { apt-get update -qq && apt-get install -qq -y wrk; }; }
 	TEGATA_BIN=$(CURDIR)/$(TEGATA) go run ./e2e/bench
 
 generate: ## regenerate the gRPC code; leaves no diff

@@ -24,9 +24,17 @@ type candidate struct {
 	Authz     bool // Envoy asks AuthzPort
 	AuthzPort int
 
+	control bool           // a variant of noop, shown beside the cases
 	checks  bool           // refuses a request without a token
-	control bool           // shown beside the cases, not one of them
 	process *stack.Process // nil if Envoy is alone
+}
+
+// part is the name under which -only knows it.
+func (c *candidate) part() string {
+	if c.control {
+		return "noop"
+	}
+	return c.Name
 }
 
 func (c *candidate) pid() int {
@@ -39,51 +47,61 @@ func (c *candidate) pid() int {
 //go:embed envoy.yaml.tmpl
 var envoyConfig string
 
-// candidates makes the cases of the benchmark; tegata may be nil.
-func (b *bench) candidates(ctx context.Context) error {
-	self, err := os.Executable()
+// startCases starts the servers of the cases that are wanted, and Envoy.
+func (b *bench) startCases(ctx context.Context) error {
+	all, err := b.candidates()
 	if err != nil {
-		return fmt.Errorf("finding this program: %w", err)
+		return err
 	}
-	noop := func(name string, env ...string) *candidate {
-		return b.server(name, []string{self, serveNoop}, env...)
-	}
-	ref := b.server("reference", []string{self, serveReference})
-	ref.process.Args = append(ref.process.Args, b.issuer.url, b.issuer.audience, b.issuer.jwksURL)
-	ref.checks = true
-	control := noop("noop GOGC=400", "GOGC=400")
-	control.control = true
-	b.cases = []*candidate{
-		{Name: "none"}, noop("noop"), control, {Name: "jwt_authn", JWT: true, checks: true}, ref,
-	}
-	if b.stack != nil {
-		_, port, err := net.SplitHostPort(b.stack.AuthzAddr)
-		if err != nil {
+	for _, c := range all {
+		if !b.options.wants(c.part()) {
+			continue
+		}
+		b.cases = append(b.cases, c)
+		if c.process == nil || c.process.PID() != 0 { // Envoy alone; Tegata runs already
+			continue
+		}
+		if err := c.process.Start(ctx); err != nil {
 			return err
 		}
-		n, err := strconv.Atoi(port)
-		if err != nil {
-			return err
-		}
-		b.cases = append(b.cases, &candidate{Name: "tegata", Authz: true, AuthzPort: n, checks: true, process: b.stack.Authz})
-	}
-	for _, c := range b.cases {
-		if c.process != nil && c.Name != "tegata" {
-			if err := c.process.Start(ctx); err != nil {
-				return err
-			}
-			b.started = append(b.started, c.process)
-		}
+		b.started = append(b.started, c.process)
 	}
 	return b.startEnvoy(ctx)
 }
 
+// candidates are all cases, in the order of the table.
+func (b *bench) candidates() ([]*candidate, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	tuned := b.server("noop GOGC=400", self, serveNoop)
+	tuned.process.Env, tuned.control = []string{"GOGC=400"}, true
+	reference := b.server("reference", self, serveReference, b.issuer.url, b.issuer.audience, b.issuer.jwksURL)
+	reference.checks = true
+	all := []*candidate{
+		{Name: "none"}, b.server("noop", self, serveNoop), tuned, {Name: "jwt_authn", JWT: true, checks: true}, reference,
+	}
+	if b.stack == nil {
+		return all, nil
+	}
+	_, text, err := net.SplitHostPort(b.stack.AuthzAddr)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address of authz: %w", err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address of authz: %w", err)
+	}
+	return append(all, &candidate{Name: "tegata", Authz: true, AuthzPort: port, checks: true, process: b.stack.Authz}), nil
+}
+
 // server is a candidate that is this program under another name.
-func (b *bench) server(name string, args []string, env ...string) *candidate {
+func (b *bench) server(name, self, kind string, more ...string) *candidate {
 	port, ready := freePort(), freePort()
 	return &candidate{Name: name, Authz: true, AuthzPort: port, process: &stack.Process{
-		Name: name, Env: env, LogFile: filepath.Join(b.dir, name+".log"),
-		Args:     append(args, address(port), address(ready)),
+		Name: name, LogFile: filepath.Join(b.dir, name+".log"),
+		Args:     append([]string{self, kind, address(port), address(ready)}, more...),
 		ReadyURL: "http://" + address(ready),
 	}}
 }
@@ -127,16 +145,21 @@ func (b *bench) startEnvoy(ctx context.Context) error {
 // sane is an error unless the case lets a good token through and, if it
 // checks, refuses a request without one: else its numbers mean nothing.
 func (b *bench) sane(ctx context.Context, c *candidate) error {
-	url := "http://" + address(c.Port) + measuredPath
-	if got, err := status(ctx, url, b.tokens[0]); err != nil || got != http.StatusOK {
-		return fmt.Errorf("%s with a good token: status %d, error %w", c.Name, got, err)
-	}
 	want := http.StatusOK
 	if c.checks {
 		want = http.StatusUnauthorized
 	}
-	if got, err := status(ctx, url, ""); err != nil || got != want {
-		return fmt.Errorf("%s without a token: status %d, want %d, error %w", c.Name, got, want, err)
+	for _, try := range []struct {
+		what, token string
+		want        int
+	}{{"with a good token", b.tokens[0], http.StatusOK}, {"without a token", "", want}} {
+		got, err := status(ctx, "http://"+address(c.Port)+measuredPath, try.token)
+		if err != nil {
+			return fmt.Errorf("asking %s %s: %w", c.Name, try.what, err)
+		}
+		if got != try.want {
+			return fmt.Errorf("%s answers %d %s, want %d: there is nothing to measure", c.Name, got, try.what, try.want)
+		}
 	}
 	return nil
 }

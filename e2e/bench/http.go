@@ -8,12 +8,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/tegata/tegata/internal/stack"
 )
 
 // client keeps enough connections that none is opened while measuring.
-var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+var client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
 
 func send(req *http.Request) (int, []byte, error) {
 	resp, err := client.Do(req)

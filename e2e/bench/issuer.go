@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,14 +23,15 @@ type issuer struct {
 
 func tegataIssuer(s *stack.Stack) issuer {
 	return issuer{
-		url: s.RealmURL, audience: stack.Audience, jwksURL: endpoint(s, "certs"),
-		mint: func(ctx context.Context) (string, error) { return clientCredentials(ctx, endpoint(s, "token")) },
+		url: s.RealmURL, audience: stack.Audience, jwksURL: endpoint(s.RealmURL, "certs"),
+		mint: func(ctx context.Context) (string, error) {
+			return clientCredentials(ctx, endpoint(s.RealmURL, "token"))
+		},
 	}
 }
 
-func endpoint(s *stack.Stack, name string) string {
-	return s.RealmURL + "/protocol/openid-connect/" + name
-}
+// endpoint is the URL of an endpoint of a realm, by Keycloak's names.
+func endpoint(realmURL, name string) string { return realmURL + "/protocol/openid-connect/" + name }
 
 // mintAll gets n distinct tokens.
 func mintAll(ctx context.Context, i issuer, n int) ([]string, error) {
@@ -46,79 +47,111 @@ func mintAll(ctx context.Context, i issuer, n int) ([]string, error) {
 	return tokens, g.Wait()
 }
 
-// issuerRates measures the token and introspection endpoints, under ES256 and,
-// after a key rotation, RS256. It comes last: the rotation changes the keys.
+// rsaRealm is a second realm, whose tokens are signed with RS256.
+const rsaRealm = "demo-rs256"
+
+// issuerLoad is one way to load the issuer, and what came of it in each round.
+type issuerLoad struct {
+	name, url, lines string // url is an endpoint; lines a file of forms
+	perSecond, cpu   []float64
+}
+
+// issuerRates measures the token endpoint with both algorithms, and introspection.
 func (b *bench) issuerRates(ctx context.Context) (issuerReport, error) {
-	r := issuerReport{TokensPerS: map[string]float64{}, TokenCPU: map[string]float64{}}
-	forms := filepath.Join(b.dir, "token-forms")
-	if err := writeLines(forms, []string{tokenForm().Encode()}); err != nil {
-		return r, err
+	loads, err := b.issuerLoads(ctx)
+	if err != nil {
+		return issuerReport{}, err
 	}
-	var err error
-	if r.TokensPerS["ES256"], r.TokenCPU["ES256"], err = b.issuerRate(ctx, "token", forms); err != nil {
-		return r, err
+	for range b.options.rounds {
+		for _, l := range loads {
+			if err := b.loadIssuer(ctx, l); err != nil {
+				return issuerReport{}, fmt.Errorf("loading the issuer, %s: %w", l.name, err)
+			}
+		}
+	}
+	r := issuerReport{TokensPerS: map[string]float64{}, TokenCPU: map[string]float64{}}
+	for _, l := range loads {
+		if l.name == introspection {
+			r.IntrospectionsPerS, r.IntrospectionCPU = round(median(l.perSecond)), round(median(l.cpu))
+			continue
+		}
+		r.TokensPerS[l.name], r.TokenCPU[l.name] = round(median(l.perSecond)), round(median(l.cpu))
+	}
+	return r, nil
+}
+
+const introspection = "introspection"
+
+func (b *bench) issuerLoads(ctx context.Context) ([]*issuerLoad, error) {
+	mint, ask := filepath.Join(b.dir, "token-forms"), filepath.Join(b.dir, "introspection-forms")
+	if err := writeLines(mint, []string{tokenForm().Encode()}); err != nil {
+		return nil, err
 	}
 	lines := make([]string, min(len(b.tokens), 1000))
 	for i := range lines {
 		lines[i] = url.Values{"token": {b.tokens[i]}}.Encode()
 	}
-	introspections := filepath.Join(b.dir, "introspection-forms")
-	if err := writeLines(introspections, lines); err != nil {
-		return r, err
+	if err := writeLines(ask, lines); err != nil {
+		return nil, err
 	}
-	if r.IntrospectionsPerS, r.IntrospectionCPU, err = b.issuerRate(ctx, "token/introspect", introspections); err != nil {
-		return r, err
+	rsaURL := b.stack.IssuerURL + "/realms/" + rsaRealm
+	for realmURL, want := range map[string]string{b.stack.RealmURL: "ES256", rsaURL: "RS256"} {
+		if err := signsWith(ctx, endpoint(realmURL, "token"), want); err != nil {
+			return nil, err
+		}
 	}
-	if err := b.rotate(ctx, "RS256"); err != nil {
-		return r, err
-	}
-	r.TokensPerS["RS256"], r.TokenCPU["RS256"], err = b.issuerRate(ctx, "token", forms)
-	return r, err
+	return []*issuerLoad{
+		{name: "ES256", url: endpoint(b.stack.RealmURL, "token"), lines: mint},
+		{name: "RS256", url: endpoint(rsaURL, "token"), lines: mint},
+		{name: introspection, url: endpoint(b.stack.RealmURL, "token/introspect"), lines: ask},
+	}, nil
 }
 
-// issuerRate is requests per second and CPU µs each.
-func (b *bench) issuerRate(ctx context.Context, name, lines string) (perSecond, cpu float64, err error) {
+// loadIssuer is one round of a load.
+func (b *bench) loadIssuer(ctx context.Context, l *issuerLoad) error {
 	basic := base64.StdEncoding.EncodeToString([]byte(stack.ServiceID + ":" + stack.ServiceSecret))
+	u, err := url.Parse(l.url)
+	if err != nil {
+		return err
+	}
 	m, err := startMeter(b.stack.Issuer.PID())
 	if err != nil {
-		return 0, 0, err
-	}
-	u, err := url.Parse(endpoint(b.stack, name))
-	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	res, err := b.wrk.run(ctx, load{
-		url: u.Scheme + "://" + u.Host, method: "POST", path: u.Path, kind: "form", lines: lines,
-		header: "Authorization: Basic " + basic, took: b.options.duration,
+		url: u.Scheme + "://" + u.Host, method: http.MethodPost, path: u.Path, kind: "form", lines: l.lines,
+		header: "Authorization: Basic " + basic, took: b.options.short(),
 	})
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	used, err := m.perCall(res.Requests)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	return res.Requests / (res.DurationUS / 1e6), used[0], nil
+	l.perSecond, l.cpu = append(l.perSecond, res.perSecond()), append(l.cpu, used[0])
+	return nil
 }
 
-// rotate makes a key of another algorithm and waits until the issuer signs with it.
-func (b *bench) rotate(ctx context.Context, alg string) error {
-	out, err := exec.CommandContext(ctx, b.options.tegata, "keys", "rotate",
-		"--config", filepath.Join(b.stack.Dir, "tegata.yaml"), "--realm", stack.Realm, "--algorithm", alg).CombinedOutput()
+// signsWith is an error unless the token endpoint signs with alg.
+func signsWith(ctx context.Context, endpoint, alg string) error {
+	token, err := clientCredentials(ctx, endpoint)
 	if err != nil {
-		return fmt.Errorf("rotating keys: %w\n%s", err, out)
+		return err
 	}
-	header := `"alg":"` + alg + `"`
-	deadline := time.Now().Add(30 * time.Second)
-	for time.Now().Before(deadline) {
-		token, err := b.issuer.mint(ctx)
-		if err != nil {
-			return err
-		}
-		first, _, _ := strings.Cut(token, ".")
-		if h, err := base64.RawURLEncoding.DecodeString(first); err == nil && strings.Contains(string(h), header) {
-			return nil
-		}
+	first, _, _ := strings.Cut(token, ".")
+	var header struct {
+		Alg string `json:"alg"`
 	}
-	return fmt.Errorf("the issuer does not sign with %s after the rotation", alg)
+	b, err := base64.RawURLEncoding.DecodeString(first)
+	if err == nil {
+		err = json.Unmarshal(b, &header)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the header of a token: %w", err)
+	}
+	if header.Alg != alg {
+		return fmt.Errorf("%s signs with %s, want %s", endpoint, header.Alg, alg)
+	}
+	return nil
 }

@@ -14,36 +14,22 @@
 // tegata run with Go's defaults; what tegata tunes, it tunes by itself.
 //
 //	go run ./e2e/bench -rounds 9 -duration 10s
+//	go run ./e2e/bench -only noop,tegata
 //
 // TEGATA_BIN and TEGATA_ENVOY name the programs; BENCH_JSON=FILE writes JSON.
 package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/tegata/tegata/internal/stack"
 )
-
-type options struct {
-	rounds      int
-	duration    time.Duration
-	many        int
-	revocations int
-	withTegata  bool
-	tegata      string
-	envoy       string
-	json        string
-}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -83,43 +69,6 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-func parse(args []string) (options, error) {
-	o := options{json: os.Getenv("BENCH_JSON")}
-	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.IntVar(&o.rounds, "rounds", 3, "rounds; every case is measured once in each")
-	f.DurationVar(&o.duration, "duration", 3*time.Second, "of one measurement, whole seconds")
-	f.IntVar(&o.many, "tokens", 10_000, "distinct tokens, beside one")
-	f.IntVar(&o.revocations, "revocations", 100, "revocations to time")
-	f.BoolVar(&o.withTegata, "tegata", true, "false measures the others only, with tokens of a key made here")
-	if err := f.Parse(args); err != nil {
-		return o, err
-	}
-	if o.rounds < 1 || o.many < 1 || o.revocations < 1 || o.duration < time.Second {
-		return o, errors.New("-rounds, -tokens and -revocations are at least 1, -duration at least 1s")
-	}
-	var err error
-	if o.envoy, err = find("envoy", os.Getenv("TEGATA_ENVOY"), ".tools/bin/envoy"); err != nil {
-		return o, err
-	}
-	if o.withTegata {
-		o.tegata, err = find("tegata", os.Getenv("TEGATA_BIN"), "bin/tegata")
-	}
-	return o, err
-}
-
-// find looks for a program: as told, else on PATH, else where make puts it.
-func find(name, told, made string) (string, error) {
-	for _, candidate := range []string{told, name, made} {
-		if candidate == "" {
-			continue
-		}
-		if path, err := exec.LookPath(candidate); err == nil {
-			return filepath.Abs(path)
-		}
-	}
-	return "", fmt.Errorf("no %s to run: make bench gets what is missing", name)
-}
-
 // bench is one run.
 type bench struct {
 	options options
@@ -152,7 +101,7 @@ func (b *bench) run(ctx context.Context) (r report, err error) {
 	if err := b.startIssuer(ctx); err != nil {
 		return r, err
 	}
-	if b.stack != nil {
+	if b.options.wants(partIdle) {
 		b.say("starting issuer and authz again, for start time and idle memory")
 		if r.Idle, err = b.idle(ctx); err != nil {
 			return r, err
@@ -163,23 +112,31 @@ func (b *bench) run(ctx context.Context) (r report, err error) {
 		return r, err
 	}
 	r.TokenBytes = len(b.tokens[0])
-	if err := b.candidates(ctx); err != nil {
+	if err := b.startCases(ctx); err != nil {
 		return r, err
 	}
 	if err := b.rounds(ctx); err != nil {
 		return r, err
 	}
 	b.summarize(&r)
-	if b.stack == nil {
-		return r, nil
+	return r, b.rest(ctx, &r)
+}
+
+// rest measures what is not a case.
+func (b *bench) rest(ctx context.Context, r *report) (err error) {
+	if b.options.wants(partRevocation) {
+		b.say("timing %d revocations", b.options.revocations)
+		if r.Revocation, err = b.revocations(ctx); err != nil {
+			return err
+		}
 	}
-	b.say("timing %d revocations", b.options.revocations)
-	if r.Revocation, err = b.revocations(ctx, b.cases[len(b.cases)-1]); err != nil {
-		return r, err
+	if b.options.wants(partIssuer) {
+		b.say("loading the issuer")
+		if r.Issuer, err = b.issuerRates(ctx); err != nil {
+			return err
+		}
 	}
-	b.say("loading the issuer")
-	r.Issuer, err = b.issuerRates(ctx)
-	return r, err
+	return nil
 }
 
 // say reports progress; standard output is for the result.
@@ -190,13 +147,22 @@ func (b *bench) startIssuer(ctx context.Context) (err error) {
 		b.issuer, err = localIssuer()
 		return err
 	}
-	// Tokens must outlive the run: only their age in the demo's realm is changed.
-	realm := strings.Replace(string(stack.DemoRealm), "realm: demo\n", "realm: demo\naccessTokenLifespan: 36000\n", 1)
-	if b.stack, err = stack.Start(ctx, stack.Config{Tegata: b.options.tegata, Realm: []byte(realm), Dir: filepath.Join(b.dir, "stack")}); err != nil {
+	b.stack, err = stack.Start(ctx, stack.Config{
+		Tegata: b.options.tegata, Dir: filepath.Join(b.dir, "stack"),
+		Realm: longLived(stack.Realm, "ES256"), More: [][]byte{longLived(rsaRealm, "RS256")},
+	})
+	if err != nil {
 		return err
 	}
 	b.issuer = tegataIssuer(b.stack)
 	return nil
+}
+
+// longLived is the demo's realm under a name and an algorithm, with tokens
+// that outlive the run.
+func longLived(name, alg string) []byte {
+	head := fmt.Sprintf("realm: %s\ndefaultSignatureAlgorithm: %s\naccessTokenLifespan: 36000\n", name, alg)
+	return []byte(strings.Replace(string(stack.DemoRealm), "realm: "+stack.Realm+"\n", head, 1))
 }
 
 // rounds measures every case once in each round, one after the other, so that
@@ -251,12 +217,12 @@ func (b *bench) measure(ctx context.Context, c *candidate, n int, file string) e
 	}
 	k := key{c.Name, n}
 	b.series[k] = append(b.series[k], measurement{
-		rps: res.Requests / (res.DurationUS / 1e6), p50: res.P50US / 1000, p99: res.P99US / 1000, authzCPU: used[0], envoyCPU: used[1],
+		rps: res.perSecond(), p50: res.P50US / 1000, p99: res.P99US / 1000, authzCPU: used[0], envoyCPU: used[1],
 	})
 	if !c.Authz || c.control {
 		return nil
 	}
-	d, err := direct(ctx, c, b.tokens[:n], max(time.Second, b.options.duration/3))
+	d, err := direct(ctx, c, b.tokens[:n], b.options.short())
 	b.direct[k] = append(b.direct[k], d)
 	return err
 }

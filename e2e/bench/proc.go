@@ -20,7 +20,7 @@ func cpu(pid int) (time.Duration, error) {
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, fmt.Errorf("reading CPU time: %w", err)
+		return 0, fmt.Errorf("reading CPU time: %w\nhint: the benchmark reads /proc, so it runs on Linux only", err)
 	}
 	// The name, in parentheses, may hold anything; utime and stime are fields 14 and 15.
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -17,8 +18,7 @@ type measurement struct {
 	authzCPU, envoyCPU float64
 }
 
-// row is one line of the table: medians over the rounds. The JSON names are a
-// promise to scripts.
+// row is one line of the table: medians over the rounds.
 type row struct {
 	Case     string  `json:"case"`
 	Tokens   int     `json:"tokens"`
@@ -33,7 +33,7 @@ type row struct {
 // changes its speed does not show in them; 0 if Tegata was not measured.
 type ratios struct {
 	RPSVsNoop      float64 `json:"rps_vs_noop"`
-	RPSVsReference float64 `json:"rps_vs_reference"`
+	RPSVsReference float64 `json:"-"`
 	CPUVsNoop      float64 `json:"cpu_vs_noop"`
 	CPUVsReference float64 `json:"cpu_vs_reference"`
 }
@@ -45,9 +45,9 @@ type revocationReport struct {
 
 type issuerReport struct {
 	TokensPerS         map[string]float64 `json:"tokens_per_s"`
-	TokenCPU           map[string]float64 `json:"token_cpu_us"`
+	TokenCPU           map[string]float64 `json:"-"`
 	IntrospectionsPerS float64            `json:"introspections_per_s"`
-	IntrospectionCPU   float64            `json:"introspection_cpu_us"`
+	IntrospectionCPU   float64            `json:"-"`
 }
 
 type idleReport struct {
@@ -57,18 +57,19 @@ type idleReport struct {
 	IssuerStartMS float64 `json:"issuer_start_ms"`
 }
 
-// report is all that was measured.
+// report is all that was measured. Its JSON is a promise to scripts; what is
+// not in it stands in the table for people.
 type report struct {
 	Rows       []row            `json:"rows"`
 	Ratios     ratios           `json:"ratios"` // with one token
 	Revocation revocationReport `json:"revocation_ms"`
 	Issuer     issuerReport     `json:"issuer"`
 
-	RatiosMany ratios     `json:"ratios_many"` // with many tokens
-	Controls   []row      `json:"controls"`    // beside the cases: the no-op with a tuned collector
-	Direct     []row      `json:"direct"`      // gRPC without Envoy
-	Idle       idleReport `json:"idle"`
-	TokenBytes int        `json:"token_bytes"`
+	RatiosMany ratios     `json:"-"` // with many tokens
+	Controls   []row      `json:"-"` // beside the cases: the no-op with a tuned collector
+	Direct     []row      `json:"-"` // gRPC without Envoy
+	Idle       idleReport `json:"-"`
+	TokenBytes int        `json:"-"`
 }
 
 // key names a series of rounds.
@@ -129,33 +130,55 @@ func median(values []float64) float64 {
 // round keeps three digits after the point.
 func round(f float64) float64 { return math.Round(f*1000) / 1000 }
 
-// print writes the report for people.
+// print writes the report for people, without what was not measured.
 func (r report) print(w io.Writer) {
-	_, _ = fmt.Fprintf(w, "\nThrough Envoy (--concurrency 1, direct response; wrk -t1 -c%d; ES256 tokens of %d bytes; medians of interleaved rounds)\n", connections, r.TokenBytes)
-	table(w, r.Rows, true)
-	_, _ = fmt.Fprintln(w, "\nControl: the same no-op server with a garbage collector tuned as ours (the servers above run with Go's defaults)")
-	table(w, r.Controls, true)
-	_, _ = fmt.Fprintf(w, "\nDirect gRPC, %d calls in flight (the client shares the machine)\n", connections)
-	table(w, r.Direct, false)
-	if r.Ratios == (ratios{}) {
-		return
+	p := printer{w}
+	if len(r.Rows) > 0 {
+		p.line("\nThrough Envoy (--concurrency 1, direct response; wrk -t1 -c%d; ES256 tokens of %d bytes; medians of interleaved rounds)", connections, r.TokenBytes)
+		table(w, r.Rows, true)
 	}
+	if len(r.Controls) > 0 {
+		p.line("\nControl: the same no-op server with a garbage collector tuned as Tegata's (the other servers run with Go's defaults)")
+		table(w, r.Controls, true)
+	}
+	if len(r.Direct) > 0 {
+		p.line("\nDirect gRPC, %d calls in flight (the client shares the machine)", connections)
+		table(w, r.Direct, false)
+	}
+	if r.Ratios != (ratios{}) {
+		r.printRatios(w)
+	}
+	if r.Revocation != (revocationReport{}) {
+		p.line("\nRevocation's answer → first refusal through Envoy: p50 %.2f ms, p99 %.2f ms", r.Revocation.P50, r.Revocation.P99)
+	}
+	for _, alg := range slices.Sorted(maps.Keys(r.Issuer.TokensPerS)) {
+		p.line("Issuer: %.0f tokens/s with %s, %.0f µs CPU each", r.Issuer.TokensPerS[alg], alg, r.Issuer.TokenCPU[alg])
+	}
+	if r.Issuer.IntrospectionsPerS > 0 {
+		p.line("Issuer: %.0f introspections/s, %.0f µs CPU each", r.Issuer.IntrospectionsPerS, r.Issuer.IntrospectionCPU)
+	}
+	if r.Idle != (idleReport{}) {
+		p.line("Idle: authz %.1f MiB, issuer %.1f MiB; start: authz %.0f ms, issuer %.0f ms",
+			r.Idle.AuthzRSSMiB, r.Idle.IssuerRSSMiB, r.Idle.AuthzStartMS, r.Idle.IssuerStartMS)
+	}
+}
+
+// printer writes lines; a terminal that is gone is nobody's concern.
+type printer struct{ w io.Writer }
+
+func (p printer) line(format string, args ...any) { _, _ = fmt.Fprintf(p.w, format+"\n", args...) }
+
+func (r report) printRatios(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "\nTegata\trequests/s ÷ no-op\t÷ reference\tCPU ÷ no-op\tCPU ÷ reference")
+	p := printer{t}
+	p.line("\nTegata\trequests/s ÷ no-op\t÷ reference\tCPU ÷ no-op\t÷ reference")
 	for _, l := range []struct {
 		name string
 		ratios
 	}{{"one token", r.Ratios}, {"many tokens", r.RatiosMany}} {
-		_, _ = fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.3f\n", l.name, l.RPSVsNoop, l.RPSVsReference, l.CPUVsNoop, l.CPUVsReference)
+		p.line("%s\t%.2f\t%.2f\t%.2f\t%.3f", l.name, l.RPSVsNoop, l.RPSVsReference, l.CPUVsNoop, l.CPUVsReference)
 	}
 	_ = t.Flush()
-	_, _ = fmt.Fprintf(w, "\nRevocation's answer → first refusal through Envoy: p50 %.2f ms, p99 %.2f ms\n", r.Revocation.P50, r.Revocation.P99)
-	for _, alg := range []string{"ES256", "RS256"} {
-		_, _ = fmt.Fprintf(w, "Issuer: %.0f tokens/s with %s, %.0f µs CPU each\n", r.Issuer.TokensPerS[alg], alg, r.Issuer.TokenCPU[alg])
-	}
-	_, _ = fmt.Fprintf(w, "Issuer: %.0f introspections/s, %.0f µs CPU each\n", r.Issuer.IntrospectionsPerS, r.Issuer.IntrospectionCPU)
-	_, _ = fmt.Fprintf(w, "Idle: authz %.1f MiB, issuer %.1f MiB; start: authz %.0f ms, issuer %.0f ms\n",
-		r.Idle.AuthzRSSMiB, r.Idle.IssuerRSSMiB, r.Idle.AuthzStartMS, r.Idle.IssuerStartMS)
 }
 
 func table(w io.Writer, rows []row, envoy bool) {

@@ -27,7 +27,7 @@ type wrk struct{ path, dir string }
 func newWrk(dir string) (wrk, error) {
 	path, err := exec.LookPath("wrk")
 	if err != nil {
-		return wrk{}, errors.New("wrk is missing: apt-get install wrk")
+		return wrk{}, errors.New("wrk is missing\nhint: apt-get install -y wrk, brew install wrk, or github.com/wg/wrk")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "wrk.lua"), wrkScript, 0o600); err != nil {
 		return wrk{}, fmt.Errorf("writing the script of wrk: %w", err)
@@ -56,11 +56,13 @@ type result struct {
 	Broken     int     `json:"broken"` // connections and timeouts
 }
 
+func (r result) perSecond() float64 { return r.Requests / (r.DurationUS / 1e6) }
+
 // run returns what was measured. An answer that is not a success is an error:
 // a refusal is cheaper than what is to be measured.
 func (w wrk) run(ctx context.Context, l load) (result, error) {
 	args := []string{
-		"-t1", "-c" + strconv.Itoa(connections), "-d" + strconv.Itoa(max(1, int(l.took.Seconds()))) + "s",
+		"-t1", "-c" + strconv.Itoa(connections), "-d" + strconv.Itoa(int(l.took.Seconds())) + "s",
 		"-s", filepath.Join(w.dir, "wrk.lua"),
 	}
 	if l.header != "" {

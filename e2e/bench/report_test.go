@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// filled is a report of two rounds in which the machine slowed down.
+func filled() report {
+	s := series{
+		key{"noop", 1}:      {{rps: 1000, p50: 1, p99: 2, authzCPU: 40, envoyCPU: 60}, {rps: 500, p50: 3, p99: 4, authzCPU: 80, envoyCPU: 120}},
+		key{"tegata", 1}:    {{rps: 900, p50: 1, p99: 2, authzCPU: 20, envoyCPU: 60}, {rps: 450, p50: 3, p99: 4, authzCPU: 40, envoyCPU: 120}},
+		key{"reference", 1}: {{rps: 300, p50: 1, p99: 2, authzCPU: 400, envoyCPU: 60}, {rps: 150, p50: 3, p99: 4, authzCPU: 800, envoyCPU: 120}},
+	}
+	return report{
+		Rows: []row{s.row(key{"noop", 1}), s.row(key{"tegata", 1})}, Ratios: s.ratios(1),
+		Revocation: revocationReport{P50: 0.5, P99: 1.5},
+		Issuer:     issuerReport{TokensPerS: map[string]float64{"ES256": 5, "RS256": 1}, IntrospectionsPerS: 9},
+		TokenBytes: 1000,
+	}
+}
+
+// TestJSONHasTheMembersThatScriptsRead: no more and no fewer, down to the leaves.
+func TestJSONHasTheMembersThatScriptsRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "b.json")
+	if err := filled().write(path); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document any
+	if err := json.Unmarshal(b, &document); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"issuer.introspections_per_s", "issuer.tokens_per_s.ES256", "issuer.tokens_per_s.RS256",
+		"ratios.cpu_vs_noop", "ratios.cpu_vs_reference", "ratios.rps_vs_noop",
+		"revocation_ms.p50", "revocation_ms.p99",
+		"rows.authz_cpu_us", "rows.case", "rows.envoy_cpu_us", "rows.p50_ms", "rows.p99_ms", "rows.rps", "rows.tokens",
+	}
+	if got := leaves("", document); !slices.Equal(got, want) {
+		t.Errorf("members\n got %v\nwant %v", got, want)
+	}
+}
+
+// leaves are the sorted paths of what is no object or array; all items of an array are one.
+func leaves(path string, v any) []string {
+	var out []string
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			out = append(out, leaves(strings.TrimPrefix(path+"."+name, "."), member)...)
+		}
+	case []any:
+		for _, item := range v {
+			out = append(out, leaves(path, item)...)
+		}
+	default:
+		out = []string{path}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func TestRowsAreMediansOverRounds(t *testing.T) {
+	t.Parallel()
+	want := row{Case: "noop", Tokens: 1, RPS: 750, P50: 2, P99: 3, AuthzCPU: 60, EnvoyCPU: 90}
+	if got := filled().Rows[0]; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestRatiosAreTakenWithinARound(t *testing.T) {
+	t.Parallel()
+	want := ratios{RPSVsNoop: 0.9, RPSVsReference: 3, CPUVsNoop: 0.5, CPUVsReference: 0.05}
+	if got := filled().Ratios; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		of   []float64
+		want float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 2, 3}, 2.5}} {
+		if got := median(slices.Clone(c.of)); got != c.want {
+			t.Errorf("median of %v: %v, want %v", c.of, got, c.want)
+		}
+	}
+}
+
+// TestTheTableLeavesOutWhatWasNotMeasured: a zero would look like a result.
+func TestTheTableLeavesOutWhatWasNotMeasured(t *testing.T) {
+	t.Parallel()
+	var all, none strings.Builder
+	r := filled()
+	r.Idle = idleReport{AuthzRSSMiB: 30}
+	r.print(&all)
+	report{Rows: r.Rows}.print(&none)
+	for _, word := range []string{"reference", "Revocation", "Issuer", "Idle"} {
+		if !strings.Contains(all.String(), word) {
+			t.Errorf("%q is not in the table", word)
+		}
+		if strings.Contains(none.String(), word) {
+			t.Errorf("%q is in the table though it was not measured", word)
+		}
+	}
+}
+
+func TestOnlyNamesParts(t *testing.T) {
+	t.Parallel()
+	good := options{rounds: 1, many: 1, revocations: 1, duration: 1e9, withTegata: true}
+	for _, c := range []struct {
+		only string
+		want []string // nil is an error
+	}{
+		{"", parts()},
+		{"noop,issuer", []string{"noop", "issuer"}},
+		{"revocation", []string{"tegata", "revocation"}},
+		{"nope", nil},
+		{"noop,", nil},
+	} {
+		o := good
+		err := o.check(nil, c.only)
+		var got []string
+		for _, p := range parts() {
+			if err == nil && o.wants(p) {
+				got = append(got, p)
+			}
+		}
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("-only %q measures %v, want %v (error %v)", c.only, got, c.want, err)
+		}
+	}
+}
