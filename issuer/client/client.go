@@ -6,7 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/tegata/tegata/issuer/realm"
 )
@@ -46,26 +49,6 @@ type Client struct {
 	OldSecretUntil time.Time `json:"-"`
 }
 
-// HashSecret hashes a high-entropy client secret for storage (SHA-256).
-func HashSecret(secret string) string { panic("unbuilt") }
-
-// CheckSecret reports, in constant time, whether secret is the client's
-// current one, or its old one before its end.
-func (c Client) CheckSecret(secret string, now time.Time) bool { panic("unbuilt") }
-
-// Grantable returns what of the requested scopes the client may have: its
-// default scopes always, its optional ones when asked for, in a stable order
-// ("openid" is asked for like any other). Anything else is in refused.
-func (c Client) Grantable(requested []string) (granted, refused []string) { panic("unbuilt") }
-
-// AllowsRedirect reports whether uri is registered: exact match, except that
-// for loopback IP redirects any port matches (RFC 8252 §7.3).
-func (c Client) AllowsRedirect(uri string) bool { panic("unbuilt") }
-
-// AllowsPostLogout is AllowsRedirect for post_logout_redirect_uri; "+" stands
-// for the redirect URIs.
-func (c Client) AllowsPostLogout(uri string) bool { panic("unbuilt") }
-
 // Store keeps clients. sqlstore implements it.
 type Store interface {
 	Read(ctx context.Context, f func(View) error) error
@@ -84,16 +67,51 @@ type Tx interface {
 	PutClient(Client) error
 }
 
+// maxClientID is the longest client_id, in bytes.
+const maxClientID = 255
+
 // Clients is the service that doors use.
-type Clients struct{}
+type Clients struct{ store Store }
 
 // New returns the service.
-func New(s Store) *Clients { panic("unbuilt") }
+func New(s Store) *Clients { return &Clients{store: s} }
 
 // ByClientID returns the client, also when disabled.
 func (c *Clients) ByClientID(ctx context.Context, r realm.Realm, clientID string) (Client, error) {
-	panic("unbuilt")
+	if clientID == "" || len(clientID) > maxClientID {
+		return Client{}, ErrNotFound
+	}
+	var found Client
+	err := c.store.Read(ctx, func(v View) (err error) {
+		found, err = v.ClientByClientID(r.ID, clientID)
+		return err
+	})
+	if err != nil {
+		return Client{}, fmt.Errorf("reading a client: %w", err)
+	}
+	return found, nil
 }
 
 // Put creates or replaces the client of that ClientID, keeping its ID.
-func (c *Clients) Put(ctx context.Context, cl Client) (Client, error) { panic("unbuilt") }
+func (c *Clients) Put(ctx context.Context, cl Client) (Client, error) {
+	if err := cl.check(); err != nil {
+		return Client{}, err
+	}
+	fresh := uuid.NewString()
+	err := c.store.Write(ctx, func(tx Tx) error {
+		old, err := tx.ClientByClientID(cl.RealmID, cl.ClientID)
+		switch {
+		case err == nil:
+			cl.ID = old.ID
+		case !errors.Is(err, ErrNotFound):
+			return err
+		case cl.ID == "":
+			cl.ID = fresh
+		}
+		return tx.PutClient(cl)
+	})
+	if err != nil {
+		return Client{}, fmt.Errorf("writing client %q: %w", cl.ClientID, err)
+	}
+	return cl, nil
+}

@@ -1,13 +1,18 @@
 // Package realm is a realm and its settings: the tenant that owns clients,
 // users, keys and sessions. It must not know any of those.
+//
+// The idea: a realm is stored as it was configured, zero values included, and
+// read with defaults filled in, so that a better default reaches every realm
+// that did not choose.
 package realm
 
 import (
 	"context"
 	"errors"
-	"time"
+	"fmt"
+	"regexp"
 
-	"github.com/tegata/tegata/internal/jose"
+	"github.com/google/uuid"
 )
 
 // ErrNotFound is returned when no such realm exists.
@@ -22,24 +27,16 @@ type Realm struct {
 	Settings Settings
 }
 
-// Settings are a realm's settings, with the names and defaults of Keycloak's
-// realm representation where it has them. The zero Duration means the default.
-type Settings struct {
-	SigningAlgorithm          jose.Algorithm `json:"defaultSignatureAlgorithm,omitempty"` // ES256
-	AccessTokenType           string         `json:"accessTokenType,omitempty"`           // header typ: "at+jwt" (default) or "JWT"
-	AccessTokenLifespan       time.Duration  `json:"accessTokenLifespan,omitempty"`       // 5 min
-	SSOSessionIdleTimeout     time.Duration  `json:"ssoSessionIdleTimeout,omitempty"`     // 30 min
-	SSOSessionMaxLifespan     time.Duration  `json:"ssoSessionMaxLifespan,omitempty"`     // 10 h
-	AccessCodeLifespan        time.Duration  `json:"accessCodeLifespan,omitempty"`        // 60 s
-	AccessCodeLifespanLogin   time.Duration  `json:"accessCodeLifespanLogin,omitempty"`   // 30 min
-	OfflineSessionIdleTimeout time.Duration  `json:"offlineSessionIdleTimeout,omitempty"` // 30 d
-	RefreshGrace              time.Duration  `json:"refreshGrace,omitempty"`              // 10 s, see store.md §3
-	RefreshMaxReuse           int            `json:"refreshTokenMaxReuse,omitempty"`      // 3
-	Scopes                    []string       `json:"scopes,omitempty"`                    // client scopes that exist besides the built-in ones
-}
+// validName is what may stand as one segment of a path.
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// WithDefaults returns s with every zero field set to its default.
-func (s Settings) WithDefaults() Settings { panic("unbuilt") }
+// check finds what would make r unusable once stored.
+func (r Realm) check() error {
+	if !validName.MatchString(r.Name) {
+		return fmt.Errorf("realm name %q: want 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit", r.Name)
+	}
+	return r.Settings.check()
+}
 
 // Store keeps realms. sqlstore implements it.
 type Store interface {
@@ -50,26 +47,84 @@ type Store interface {
 // View reads within one transaction.
 type View interface {
 	RealmByName(name string) (Realm, error) // ErrNotFound
-	Realms() ([]Realm, error)
+	Realms() ([]Realm, error)               // by name
 }
 
 // Tx is a View that also writes. The closure may run twice.
 type Tx interface {
 	View
-	PutRealm(Realm) error
+	PutRealm(Realm) error // replaces the realm of that name, which keeps its ID
 }
 
 // Realms is the service that doors use.
-type Realms struct{}
+type Realms struct {
+	store Store
+	base  string
+}
 
 // New returns the service. base is the issuer's public URL without a trailing slash.
-func New(s Store, base string) *Realms { panic("unbuilt") }
+func New(s Store, base string) *Realms { return &Realms{store: s, base: base} }
 
 // ByName returns an enabled or disabled realm with Issuer and default settings filled in.
-func (r *Realms) ByName(ctx context.Context, name string) (Realm, error) { panic("unbuilt") }
+func (r *Realms) ByName(ctx context.Context, name string) (Realm, error) {
+	if !validName.MatchString(name) {
+		return Realm{}, ErrNotFound
+	}
+	var found Realm
+	err := r.store.Read(ctx, func(v View) (err error) {
+		found, err = v.RealmByName(name)
+		return err
+	})
+	if err != nil {
+		return Realm{}, fmt.Errorf("reading realm %s: %w", name, err)
+	}
+	return r.complete(found), nil
+}
 
-// All returns every realm.
-func (r *Realms) All(ctx context.Context) ([]Realm, error) { panic("unbuilt") }
+// All returns every realm, by name, each as ByName does.
+func (r *Realms) All(ctx context.Context) ([]Realm, error) {
+	var all []Realm
+	err := r.store.Read(ctx, func(v View) (err error) {
+		all, err = v.Realms()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading realms: %w", err)
+	}
+	for i := range all {
+		all[i] = r.complete(all[i])
+	}
+	return all, nil
+}
 
-// Put creates or replaces the realm of that name, keeping its ID.
-func (r *Realms) Put(ctx context.Context, realm Realm) (Realm, error) { panic("unbuilt") }
+// Put creates or replaces the realm of that name, keeping its ID. It returns
+// the realm as ByName would.
+func (r *Realms) Put(ctx context.Context, realm Realm) (Realm, error) {
+	if err := realm.check(); err != nil {
+		return Realm{}, err
+	}
+	fresh := uuid.NewString()
+	err := r.store.Write(ctx, func(tx Tx) error {
+		old, err := tx.RealmByName(realm.Name)
+		switch {
+		case err == nil:
+			realm.ID = old.ID
+		case errors.Is(err, ErrNotFound):
+			realm.ID = fresh
+		default:
+			return err
+		}
+		return tx.PutRealm(realm)
+	})
+	if err != nil {
+		return Realm{}, fmt.Errorf("writing realm %s: %w", realm.Name, err)
+	}
+	return r.complete(realm), nil
+}
+
+// complete fills in what is not stored.
+func (r *Realms) complete(realm Realm) Realm {
+	realm.Issuer = r.base + "/realms/" + realm.Name
+	realm.Settings = realm.Settings.WithDefaults()
+	return realm
+}

@@ -5,6 +5,10 @@ package user
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
 
 	"github.com/tegata/tegata/issuer/realm"
 )
@@ -43,19 +47,78 @@ type Tx interface {
 	PutUser(User) error
 }
 
+// Limits on what is stored, in bytes.
+const (
+	maxUsername = 255
+	maxField    = 1024
+)
+
 // Users is the service that doors use.
-type Users struct{}
+type Users struct{ store Store }
 
 // New returns the service.
-func New(s Store) *Users { panic("unbuilt") }
+func New(s Store) *Users { return &Users{store: s} }
 
-// ByUsername returns the user, also when disabled.
+// ByUsername returns the user, also when disabled. Case does not matter.
 func (u *Users) ByUsername(ctx context.Context, r realm.Realm, username string) (User, error) {
-	panic("unbuilt")
+	if len(username) > maxUsername {
+		return User{}, ErrNotFound
+	}
+	return u.read(ctx, func(v View) (User, error) { return v.UserByUsername(r.ID, strings.ToLower(username)) })
 }
 
 // ByID returns the user, also when disabled.
-func (u *Users) ByID(ctx context.Context, r realm.Realm, id string) (User, error) { panic("unbuilt") }
+func (u *Users) ByID(ctx context.Context, r realm.Realm, id string) (User, error) {
+	return u.read(ctx, func(v View) (User, error) { return v.UserByID(r.ID, id) })
+}
+
+func (u *Users) read(ctx context.Context, f func(View) (User, error)) (found User, err error) {
+	err = u.store.Read(ctx, func(v View) (err error) {
+		found, err = f(v)
+		return err
+	})
+	if err != nil {
+		return User{}, fmt.Errorf("reading a user: %w", err)
+	}
+	return found, nil
+}
 
 // Put creates or replaces the user of that username, keeping the ID.
-func (u *Users) Put(ctx context.Context, user User) (User, error) { panic("unbuilt") }
+func (u *Users) Put(ctx context.Context, user User) (User, error) {
+	user.Username = strings.ToLower(user.Username)
+	if err := user.check(); err != nil {
+		return User{}, err
+	}
+	fresh := uuid.NewString()
+	err := u.store.Write(ctx, func(tx Tx) error {
+		old, err := tx.UserByUsername(user.RealmID, user.Username)
+		switch {
+		case err == nil:
+			user.ID = old.ID
+		case !errors.Is(err, ErrNotFound):
+			return err
+		case user.ID == "":
+			user.ID = fresh
+		}
+		return tx.PutUser(user)
+	})
+	if err != nil {
+		return User{}, fmt.Errorf("writing user %q: %w", user.Username, err)
+	}
+	return user, nil
+}
+
+func (u User) check() error {
+	if u.RealmID == "" {
+		return errors.New("user: no realm")
+	}
+	if u.Username == "" || len(u.Username) > maxUsername || strings.TrimSpace(u.Username) != u.Username {
+		return fmt.Errorf("username %q: 1 to %d bytes, no space around it", u.Username, maxUsername)
+	}
+	for _, field := range []string{u.Email, u.FirstName, u.LastName} {
+		if len(field) > maxField {
+			return fmt.Errorf("user %q: a field is longer than %d bytes", u.Username, maxField)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package realm
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tegata/tegata/internal/jose"
+)
+
+// Settings are a realm's settings, with the names and defaults of Keycloak's
+// realm representation where it has them. The zero Duration means the default.
+type Settings struct {
+	SigningAlgorithm          jose.Algorithm `json:"defaultSignatureAlgorithm,omitempty"` // ES256
+	AccessTokenType           string         `json:"accessTokenType,omitempty"`           // header typ: "at+jwt" (default) or "JWT"
+	AccessTokenLifespan       time.Duration  `json:"accessTokenLifespan,omitempty"`       // 5 min
+	SSOSessionIdleTimeout     time.Duration  `json:"ssoSessionIdleTimeout,omitempty"`     // 30 min
+	SSOSessionMaxLifespan     time.Duration  `json:"ssoSessionMaxLifespan,omitempty"`     // 10 h
+	AccessCodeLifespan        time.Duration  `json:"accessCodeLifespan,omitempty"`        // 60 s
+	AccessCodeLifespanLogin   time.Duration  `json:"accessCodeLifespanLogin,omitempty"`   // 30 min
+	OfflineSessionIdleTimeout time.Duration  `json:"offlineSessionIdleTimeout,omitempty"` // 30 d
+	RefreshGrace              time.Duration  `json:"refreshGrace,omitempty"`              // 10 s, see store.md §3
+	RefreshMaxReuse           int            `json:"refreshTokenMaxReuse,omitempty"`      // 3
+	Scopes                    []string       `json:"scopes,omitempty"`                    // client scopes that exist besides the built-in ones
+}
+
+// WithDefaults returns s with every zero field set to its default. Scopes
+// have none.
+func (s Settings) WithDefaults() Settings {
+	s.SigningAlgorithm = cmp.Or(s.SigningAlgorithm, jose.ES256)
+	s.AccessTokenType = cmp.Or(s.AccessTokenType, "at+jwt") // RFC 9068 §2.1
+	s.AccessTokenLifespan = cmp.Or(s.AccessTokenLifespan, 5*time.Minute)
+	s.SSOSessionIdleTimeout = cmp.Or(s.SSOSessionIdleTimeout, 30*time.Minute)
+	s.SSOSessionMaxLifespan = cmp.Or(s.SSOSessionMaxLifespan, 10*time.Hour)
+	s.AccessCodeLifespan = cmp.Or(s.AccessCodeLifespan, time.Minute)
+	s.AccessCodeLifespanLogin = cmp.Or(s.AccessCodeLifespanLogin, 30*time.Minute)
+	s.OfflineSessionIdleTimeout = cmp.Or(s.OfflineSessionIdleTimeout, 30*24*time.Hour)
+	s.RefreshGrace = cmp.Or(s.RefreshGrace, 10*time.Second)
+	s.RefreshMaxReuse = cmp.Or(s.RefreshMaxReuse, 3)
+	return s
+}
+
+// Limits on settings.
+const (
+	maxLifetime = 10 * 365 * 24 * time.Hour // so that now + lifetime stays a time that every part can write
+	maxScopes   = 1000
+	maxScope    = 255 // bytes
+)
+
+func (s Settings) check() error {
+	switch s.SigningAlgorithm {
+	case "", jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA:
+	default:
+		return fmt.Errorf("defaultSignatureAlgorithm %q: want ES256, RS256 or PS256 (or 384, 512), or EdDSA", s.SigningAlgorithm)
+	}
+	switch s.AccessTokenType {
+	case "", "at+jwt", "JWT":
+	default:
+		return fmt.Errorf("accessTokenType %q: want at+jwt or JWT", s.AccessTokenType)
+	}
+	for _, d := range []time.Duration{
+		s.AccessTokenLifespan, s.SSOSessionIdleTimeout, s.SSOSessionMaxLifespan, s.AccessCodeLifespan,
+		s.AccessCodeLifespanLogin, s.OfflineSessionIdleTimeout, s.RefreshGrace,
+	} {
+		if d < 0 || d > maxLifetime {
+			return fmt.Errorf("lifetime %v: want 0 to %v", d, maxLifetime)
+		}
+	}
+	if s.RefreshMaxReuse < 0 {
+		return fmt.Errorf("refreshTokenMaxReuse %d: want 0 or more", s.RefreshMaxReuse)
+	}
+	return s.checkScopes()
+}
+
+func (s Settings) checkScopes() error {
+	if len(s.Scopes) > maxScopes {
+		return fmt.Errorf("%d scopes: want at most %d", len(s.Scopes), maxScopes)
+	}
+	for _, scope := range s.Scopes {
+		if scope == "" || len(scope) > maxScope {
+			return errors.New("a scope is empty or too long")
+		}
+	}
+	return nil
+}
