@@ -66,6 +66,9 @@ func (b *bench) startCases(ctx context.Context) error {
 		}
 		b.started = append(b.started, c.process)
 	}
+	if len(b.cases) == 0 {
+		return nil
+	}
 	return b.startEnvoy(ctx)
 }
 

@@ -56,10 +56,10 @@ func run(ctx context.Context, args []string) error {
 	b := &bench{options: o, dir: dir, series: series{}, direct: series{}}
 	r, err := b.run(ctx)
 	b.stop()
+	r.print(os.Stdout) // with an error, what was measured before it
 	if err != nil {
-		return fmt.Errorf("%w\n  logs: %s", err, dir)
+		return fmt.Errorf("%w\nhint: logs are in %s", err, dir)
 	}
-	r.print(os.Stdout)
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -85,6 +85,7 @@ type bench struct {
 	series, direct series
 }
 
+// stop ends what was started and still runs.
 func (b *bench) stop() {
 	for i := len(b.started) - 1; i >= 0; i-- {
 		b.started[i].Kill() // nothing in them is worth a drain
@@ -94,6 +95,7 @@ func (b *bench) stop() {
 	}
 }
 
+// run returns all that was wanted, or what was measured until an error.
 func (b *bench) run(ctx context.Context) (r report, err error) {
 	if b.wrk, err = newWrk(b.dir); err != nil {
 		return r, err
@@ -119,7 +121,8 @@ func (b *bench) run(ctx context.Context) (r report, err error) {
 		return r, err
 	}
 	b.summarize(&r)
-	return r, b.rest(ctx, &r)
+	err = b.rest(ctx, &r)
+	return r, err
 }
 
 // rest measures what is not a case.
