@@ -1,5 +1,8 @@
 // Package client is clients and what each may have, in Keycloak's client
 // model. It must not know sessions, tokens or HTTP.
+//
+// The idea: a Client is a value and its rules are methods without a store or
+// a clock, so that every door asks the same question and gets one answer.
 package client
 
 import (
@@ -18,7 +21,7 @@ import (
 var ErrNotFound = errors.New("client not found")
 
 // Client is one client of a realm. JSON names are those of Keycloak's client
-// representation. Secrets are kept hashed and never leave the package.
+// representation. Of secrets only hashes are kept.
 type Client struct {
 	ID       string `json:"id"` // UUID
 	RealmID  string `json:"-"`
@@ -58,17 +61,14 @@ type Store interface {
 // View reads within one transaction.
 type View interface {
 	ClientByClientID(realmID, clientID string) (Client, error) // ErrNotFound
-	Clients(realmID string) ([]Client, error)
+	Clients(realmID string) ([]Client, error)                  // by client id
 }
 
 // Tx is a View that also writes. The closure may run twice.
 type Tx interface {
 	View
-	PutClient(Client) error
+	PutClient(Client) error // replaces the client of that realm and client id, which keeps its ID
 }
-
-// maxClientID is the longest client_id, in bytes.
-const maxClientID = 255
 
 // Clients is the service that doors use.
 type Clients struct{ store Store }
@@ -78,7 +78,7 @@ func New(s Store) *Clients { return &Clients{store: s} }
 
 // ByClientID returns the client, also when disabled.
 func (c *Clients) ByClientID(ctx context.Context, r realm.Realm, clientID string) (Client, error) {
-	if clientID == "" || len(clientID) > maxClientID {
+	if !validClientID(clientID) {
 		return Client{}, ErrNotFound
 	}
 	var found Client
@@ -87,12 +87,14 @@ func (c *Clients) ByClientID(ctx context.Context, r realm.Realm, clientID string
 		return err
 	})
 	if err != nil {
-		return Client{}, fmt.Errorf("reading a client: %w", err)
+		return Client{}, fmt.Errorf("reading client: %w", err)
 	}
 	return found, nil
 }
 
-// Put creates or replaces the client of that ClientID, keeping its ID.
+// Put creates or replaces the client of that ClientID, keeping its ID. What
+// could never work or be safe is refused: among others a redirect URI with a
+// wildcard, which Keycloak would take.
 func (c *Clients) Put(ctx context.Context, cl Client) (Client, error) {
 	if err := cl.check(); err != nil {
 		return Client{}, err
