@@ -6,6 +6,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -99,16 +100,16 @@ func (c *Clients) Put(ctx context.Context, cl Client) (Client, error) {
 	if err := cl.check(); err != nil {
 		return Client{}, err
 	}
-	fresh := uuid.NewString()
+	fresh := cmp.Or(cl.ID, uuid.NewString())
 	err := c.store.Write(ctx, func(tx Tx) error {
 		old, err := tx.ClientByClientID(cl.RealmID, cl.ClientID)
 		switch {
 		case err == nil:
 			cl.ID = old.ID
-		case !errors.Is(err, ErrNotFound):
-			return err
-		case cl.ID == "":
+		case errors.Is(err, ErrNotFound):
 			cl.ID = fresh
+		default:
+			return err
 		}
 		return tx.PutClient(cl)
 	})

@@ -1,12 +1,19 @@
 // Package user is people: their credentials and attributes. It must not know
-// sessions, tokens or HTTP.
+// sessions, tokens, passwords in clear or HTTP.
+//
+// The idea: a username is kept and compared in lower case (Keycloak 26), so
+// that no two people differ in case alone; the ID never changes and is what
+// tokens and sessions know.
 package user
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -44,13 +51,14 @@ type View interface {
 // Tx is a View that also writes. The closure may run twice.
 type Tx interface {
 	View
-	PutUser(User) error
+	PutUser(User) error // replaces the user of that realm and username, who keeps the ID
 }
 
 // Limits on what is stored, in bytes.
 const (
 	maxUsername = 255
-	maxField    = 1024
+	maxID       = 64
+	maxField    = 1024 // each of email, names and password hash
 )
 
 // Users is the service that doors use.
@@ -61,14 +69,18 @@ func New(s Store) *Users { return &Users{store: s} }
 
 // ByUsername returns the user, also when disabled. Case does not matter.
 func (u *Users) ByUsername(ctx context.Context, r realm.Realm, username string) (User, error) {
-	if len(username) > maxUsername {
+	if !validUsername(username) {
 		return User{}, ErrNotFound
 	}
-	return u.read(ctx, func(v View) (User, error) { return v.UserByUsername(r.ID, strings.ToLower(username)) })
+	username = strings.ToLower(username)
+	return u.read(ctx, func(v View) (User, error) { return v.UserByUsername(r.ID, username) })
 }
 
 // ByID returns the user, also when disabled.
 func (u *Users) ByID(ctx context.Context, r realm.Realm, id string) (User, error) {
+	if id == "" || len(id) > maxID || !utf8.ValidString(id) {
+		return User{}, ErrNotFound
+	}
 	return u.read(ctx, func(v View) (User, error) { return v.UserByID(r.ID, id) })
 }
 
@@ -78,27 +90,27 @@ func (u *Users) read(ctx context.Context, f func(View) (User, error)) (found Use
 		return err
 	})
 	if err != nil {
-		return User{}, fmt.Errorf("reading a user: %w", err)
+		return User{}, fmt.Errorf("reading user: %w", err)
 	}
 	return found, nil
 }
 
 // Put creates or replaces the user of that username, keeping the ID.
 func (u *Users) Put(ctx context.Context, user User) (User, error) {
-	user.Username = strings.ToLower(user.Username)
 	if err := user.check(); err != nil {
 		return User{}, err
 	}
-	fresh := uuid.NewString()
+	user.Username = strings.ToLower(user.Username)
+	fresh := cmp.Or(user.ID, uuid.NewString())
 	err := u.store.Write(ctx, func(tx Tx) error {
 		old, err := tx.UserByUsername(user.RealmID, user.Username)
 		switch {
 		case err == nil:
 			user.ID = old.ID
-		case !errors.Is(err, ErrNotFound):
-			return err
-		case user.ID == "":
+		case errors.Is(err, ErrNotFound):
 			user.ID = fresh
+		default:
+			return err
 		}
 		return tx.PutUser(user)
 	})
@@ -108,17 +120,23 @@ func (u *Users) Put(ctx context.Context, user User) (User, error) {
 	return user, nil
 }
 
+// check finds what would make u unusable once stored.
 func (u User) check() error {
-	if u.RealmID == "" {
-		return errors.New("user: no realm")
+	switch {
+	case u.RealmID == "":
+		return fmt.Errorf("user %q: belongs to no realm", u.Username)
+	case !validUsername(u.Username):
+		return fmt.Errorf("username %.100q: want 1 to %d bytes without control characters or space around them", u.Username, maxUsername)
 	}
-	if u.Username == "" || len(u.Username) > maxUsername || strings.TrimSpace(u.Username) != u.Username {
-		return fmt.Errorf("username %q: 1 to %d bytes, no space around it", u.Username, maxUsername)
-	}
-	for _, field := range []string{u.Email, u.FirstName, u.LastName} {
-		if len(field) > maxField {
-			return fmt.Errorf("user %q: a field is longer than %d bytes", u.Username, maxField)
+	for _, field := range []string{u.Email, u.FirstName, u.LastName, u.PasswordHash} {
+		if len(field) > maxField || !utf8.ValidString(field) {
+			return fmt.Errorf("user %q: a field is longer than %d bytes or no UTF-8", u.Username, maxField)
 		}
 	}
 	return nil
+}
+
+func validUsername(name string) bool {
+	return name != "" && len(name) <= maxUsername && utf8.ValidString(name) &&
+		strings.TrimSpace(name) == name && !strings.ContainsFunc(name, unicode.IsControl)
 }
