@@ -1,8 +1,31 @@
+// Package session is user sessions, client sessions and refresh families:
+// open, touch, rotate, end, and what each end revokes. It says, in one place,
+// whether a token of this issuer is alive. It must not know HTTP, signatures
+// or SQL.
+//
+//	user session ──► client session ──► refresh family (generation 1, 2, 3 …)
+//	 one browser      one client in it    one chain of rotated refresh tokens
+//
+// What ends together is written together: rows go and a revocation.Record is
+// logged in one transaction, which also commits when its answer is a refusal
+// (a reused code or refresh token kills, and is refused). Nothing here keeps
+// state between calls.
+//
+// A session is over when its lifetime or idle time has passed, or when it was
+// opened before its realm, client or user was killed as a whole: the kill of
+// a million sessions is one record and one row (Standing.NotBefore), and the
+// rows go when they expire.
+//
+// There is no audit aggregate yet: each end is one structured log line, after
+// the commit.
 package session
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -21,21 +44,46 @@ var (
 	ErrReplayed   = errors.New("single-use value seen before")
 )
 
+// Dead says why a token or session is not alive. Test with errors.As.
+type Dead struct{ Why string }
+
+func (d *Dead) Error() string { return "not alive: " + d.Why }
+
+// The texts of Dead.Why.
+const (
+	NoSession       = "session not found"
+	NoClientSession = "client session not found"
+	UserDisabled    = "user disabled"
+	ClientDisabled  = "client disabled"
+	RealmDisabled   = "realm disabled"
+	Revoked         = "revoked"
+	Expired         = "expired"
+)
+
 // UserSession is one login of one person in one browser.
 type UserSession struct {
-	ID         string // sid, 128 random bits
+	ID         string // sid, 128 random bits in UUID spelling, never used again
 	RealmID    string
+	Issuer     string // iss of its tokens
 	UserID     string // sub
 	Offline    bool
+	CookieHash []byte // SHA-256 of the cookie
 	Started    time.Time
 	AuthTime   time.Time
 	LastSeen   time.Time
+	Idle       time.Time // end by idleness, as of LastSeen
 	Expires    time.Time // end of max lifetime
 	RememberMe bool
 	ACR        string
 	AMR        []string
 	IP, Agent  string
+
+	Rev          revocation.Revision // newest revision when it was opened
+	MaxAccessExp time.Time           // when its last access token expires
 }
+
+// End is when the session ends if nothing happens in it.
+func (u UserSession) End() time.Time { return earlier(u.Idle, u.Expires) }
 
 // ClientSession is one client inside a user session.
 type ClientSession struct {
@@ -45,13 +93,20 @@ type ClientSession struct {
 	LastSeen  time.Time
 	Expires   time.Time
 	Scope     string // granted, space separated
+
+	Rev          revocation.Revision // newest revision when it was opened
+	MaxAccessExp time.Time           // when its last access token expires
 }
 
 // Family is one chain of rotated refresh tokens.
 type Family struct {
 	ID         string
-	Generation uint64
+	SessionID  string
+	ClientID   string
+	Scope      string // of this chain, whatever the client session was granted later
+	Generation uint64 // of the newest token handed out
 	Rotated    time.Time
+	Reuses     int // how often the newest was handed out again
 	Expires    time.Time
 }
 
@@ -60,155 +115,86 @@ type Config struct {
 	Store  Store
 	Now    func() time.Time
 	Rand   io.Reader
-	Logger *slog.Logger
+	Logger *slog.Logger // default: discard
 }
 
 // Sessions opens, touches, rotates and ends sessions, and says whether a
 // token is alive.
-type Sessions struct{}
+type Sessions struct {
+	store  Store
+	clock  func() time.Time
+	rand   io.Reader
+	logger *slog.Logger
+}
 
 // New checks the configuration.
-func New(c Config) (*Sessions, error) { panic("unbuilt") }
-
-// Login describes a finished authentication.
-type Login struct {
-	Realm      realm.Realm
-	UserID     string
-	ACR        string
-	AMR        []string
-	RememberMe bool
-	IP, Agent  string
+func New(c Config) (*Sessions, error) {
+	if c.Store == nil || c.Now == nil || c.Rand == nil {
+		return nil, errors.New("session: Store, Now and Rand are required")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Sessions{store: c.Store, clock: c.Now, rand: c.Rand, logger: c.Logger}, nil
 }
 
-// Open starts a user session and returns the cookie value (256 random bits)
-// that stands for it; only its SHA-256 is stored.
-func (s *Sessions) Open(ctx context.Context, l Login) (UserSession, string, error) { panic("unbuilt") }
+// now is the time as stores keep it.
+func (s *Sessions) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }
 
-// ByCookie returns the live session of a cookie, or ErrNotFound.
-func (s *Sessions) ByCookie(ctx context.Context, r realm.Realm, cookie string) (UserSession, error) {
-	panic("unbuilt")
+// write runs f in one transaction. What f returns as its verdict is committed
+// and then reported: a refusal can leave something behind. What f returns as
+// its error undoes everything.
+func (s *Sessions) write(ctx context.Context, f func(Tx) (verdict, err error)) (revocation.Revision, error) {
+	var verdict error
+	rev, err := s.store.Write(ctx, func(tx Tx) (err error) {
+		verdict, err = f(tx)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return rev, verdict
 }
 
-// Code is what an authorization code stands for (RFC 6749 §4.1.2).
-type Code struct {
-	SessionID     string
-	ClientID      string
-	RedirectURI   string
-	Scope         string
-	Nonce         string
-	CodeChallenge string // S256, empty if none
-	ACR           string
-	AuthTime      time.Time
+// newID is 128 random bits, spelled as a UUID.
+func (s *Sessions) newID() (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(s.rand, b[:]); err != nil {
+		return "", fmt.Errorf("making an id: %w", err)
+	}
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:], nil
 }
 
-// IssueCode stores a code and returns its value.
-func (s *Sessions) IssueCode(ctx context.Context, r realm.Realm, c Code) (string, error) {
-	panic("unbuilt")
+// newSecret is 256 random bits in hexadecimal.
+func (s *Sessions) newSecret() (string, error) {
+	var b [32]byte
+	if _, err := io.ReadFull(s.rand, b[:]); err != nil {
+		return "", fmt.Errorf("making a secret: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
 }
 
-// Grant is the state that a minted set of tokens vouches for. Rev was read in
-// the same transaction as, and before, everything else in it.
-type Grant struct {
-	User    UserSession
-	Client  ClientSession
-	Family  Family
-	Rev     revocation.Revision
-	Expires time.Time // no token of this grant may outlive this (session max)
+// hash is what is stored instead of a secret value. Kinds and realms cannot
+// answer for each other; no part can run into the next.
+func hash(r realm.Realm, kind, value string) []byte {
+	h := sha256.New()
+	for _, part := range []string{r.ID, kind, value} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return h.Sum(nil)
 }
 
-// RedeemCode consumes a code, whatever check says, and unless check (which
-// compares client, redirect URI and verifier) returns an error, opens the
-// client session and a refresh family. accessLife bounds the access token
-// that will be minted. Errors: ErrCodeGone, ErrCodeReused, check's own, *Dead.
-func (s *Sessions) RedeemCode(ctx context.Context, r realm.Realm, code string, accessLife time.Duration, check func(Code) error) (Code, Grant, error) {
-	panic("unbuilt")
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
-// Refreshing is a presented, verified refresh token.
-type Refreshing struct {
-	Realm      realm.Realm
-	SessionID  string
-	ClientID   string
-	UserID     string
-	FamilyID   string
-	Generation uint64
-	AccessLife time.Duration
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
-
-// Refresh rotates: one compare-and-swap on the family, the same successor
-// within the grace window, ErrReused (and the client session's end) otherwise.
-// A session that is not alive is *Dead.
-func (s *Sessions) Refresh(ctx context.Context, p Refreshing) (Grant, error) { panic("unbuilt") }
-
-// MintPoint is the state that a token without a user session vouches for
-// (client credentials): the revision, read first, and that realm and client
-// are enabled (else *Dead). accessLife is recorded as the client's high-water mark.
-func (s *Sessions) MintPoint(ctx context.Context, r realm.Realm, clientID string, accessLife time.Duration) (revocation.Revision, error) {
-	panic("unbuilt")
-}
-
-// Subject is what a token claims about itself, for Alive.
-type Subject struct {
-	Realm realm.Realm
-	Token revocation.Token
-	// Refresh tokens also name their family.
-	FamilyID   string
-	Generation uint64
-}
-
-// Dead says why a token or session is not alive. Test with errors.As.
-type Dead struct{ Why string }
-
-func (d *Dead) Error() string { return "not alive: " + d.Why }
-
-// Alive is the one function that decides whether a token of ours is alive:
-// realm, client, user enabled; session and client session there and neither
-// idle nor past max; no revocation record matches. It returns nil or *Dead
-// (or a store error). Signature and exp are token's business, checked before.
-func (s *Sessions) Alive(ctx context.Context, sub Subject) error { panic("unbuilt") }
-
-// RevokeToken kills one access token until exp (RFC 7009).
-func (s *Sessions) RevokeToken(ctx context.Context, r realm.Realm, jti string, exp time.Time, why revocation.Reason) (revocation.Revision, error) {
-	panic("unbuilt")
-}
-
-// EndClientSession ends one client's part of a user session, and the user
-// session too if it was the last one (Keycloak 26).
-func (s *Sessions) EndClientSession(ctx context.Context, r realm.Realm, sid, clientID string, why revocation.Reason) (revocation.Revision, error) {
-	panic("unbuilt")
-}
-
-// End ends a user session with all its client sessions. ErrNotFound if there is none.
-func (s *Sessions) End(ctx context.Context, r realm.Realm, sid string, why revocation.Reason) (revocation.Revision, error) {
-	panic("unbuilt")
-}
-
-// EndUser, EndClient and EndRealm kill everything older than now of a
-// subject, a client, a realm.
-func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, why revocation.Reason) (revocation.Revision, error) {
-	panic("unbuilt")
-}
-
-// EndClient: see EndUser.
-func (s *Sessions) EndClient(ctx context.Context, r realm.Realm, clientID string, why revocation.Reason) (revocation.Revision, error) {
-	panic("unbuilt")
-}
-
-// EndRealm: see EndUser.
-func (s *Sessions) EndRealm(ctx context.Context, r realm.Realm, why revocation.Reason) (revocation.Revision, error) {
-	panic("unbuilt")
-}
-
-// Once records a single-use value (an assertion's jti) until it expires;
-// ErrReplayed if it was seen before.
-func (s *Sessions) Once(ctx context.Context, r realm.Realm, kind, value string, expires time.Time) error {
-	panic("unbuilt")
-}
-
-// Sweep deletes what has expired, in batches; it writes records first for
-// sessions that idled out while access tokens of theirs still live.
-func (s *Sessions) Sweep(ctx context.Context) error { panic("unbuilt") }
-
-// Store keeps sessions and the revocation log. sqlstore implements it; its
-// owner (this package) states the methods.
-type Store interface{}

@@ -1,0 +1,159 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/revocation"
+)
+
+// leeway is how long a record outlives the last token that it could match:
+// clocks differ, and a token is signed a moment after its mark was written.
+const leeway = time.Minute
+
+// record is one revocation. mark is when the last access token that it could
+// match expires, as far as the store knows.
+func record(r realm.Realm, t revocation.Target, mark time.Time, why revocation.Reason, now time.Time) revocation.Record {
+	return revocation.Record{
+		Issuer: r.Issuer, Target: t, IssuedBefore: now, ExpiresAt: later(mark, now).Add(leeway), Reason: why,
+	}
+}
+
+// log tells of a committed end.
+func (s *Sessions) log(ctx context.Context, r realm.Realm, rev revocation.Revision, why revocation.Reason, what ...any) {
+	level := slog.LevelInfo
+	if why == revocation.ReasonRefreshReuse || why == revocation.ReasonCodeReuse {
+		level = slog.LevelWarn
+	}
+	s.logger.With(what...).Log(ctx, level, "revoked", "realm", r.Name, "reason", why, "revision", uint64(rev))
+}
+
+// RevokeToken kills one access token until exp (RFC 7009). A token that is
+// killed already costs nothing more: the revision is the one it died at.
+func (s *Sessions) RevokeToken(ctx context.Context, r realm.Realm, jti string, exp time.Time, why revocation.Reason) (revocation.Revision, error) {
+	now := s.now()
+	target := revocation.Target{Kind: revocation.KindToken, ID: jti}
+	var before revocation.Revision
+	rev, err := s.store.Write(ctx, func(tx Tx) (err error) {
+		if before, err = tx.Recorded(r.Issuer, target); err != nil || before > 0 {
+			return err
+		}
+		return tx.Revoke(r.ID, record(r, target, exp, why, now))
+	})
+	if err != nil {
+		return 0, outcome(err, "revoking a token")
+	}
+	if before > 0 {
+		return before, nil
+	}
+	s.log(ctx, r, rev, why, "jti", jti)
+	return rev, nil
+}
+
+// EndClientSession ends one client's part of a user session, and the user
+// session too if it was the last one (Keycloak 26). ErrNotFound if there is none.
+func (s *Sessions) EndClientSession(ctx context.Context, r realm.Realm, sid, clientID string, why revocation.Reason) (revocation.Revision, error) {
+	now := s.now()
+	rev, err := s.store.Write(ctx, func(tx Tx) error {
+		return endClientSession(tx, r, sid, clientID, why, now)
+	})
+	if err != nil {
+		return 0, outcome(err, "ending a client session")
+	}
+	s.log(ctx, r, rev, why, "sid", sid, "client", clientID)
+	return rev, nil
+}
+
+func endClientSession(tx Tx, r realm.Realm, sid, clientID string, why revocation.Reason, now time.Time) error {
+	u, err := tx.UserSession(r.ID, sid)
+	if err != nil {
+		return err
+	}
+	c, err := tx.ClientSession(sid, clientID)
+	if err != nil {
+		return err
+	}
+	if err := tx.DeleteClientSession(sid, clientID); err != nil {
+		return err
+	}
+	target := revocation.Target{Kind: revocation.KindClientSession, ID: sid, Client: clientID}
+	if err := tx.Revoke(r.ID, record(r, target, c.MaxAccessExp, why, now)); err != nil {
+		return err
+	}
+	others, err := tx.ClientSessions(sid)
+	if err != nil || len(others) > 0 {
+		return err
+	}
+	return endUserSession(tx, r, u, why, now)
+}
+
+func endUserSession(tx Tx, r realm.Realm, u UserSession, why revocation.Reason, now time.Time) error {
+	if err := tx.DeleteUserSession(u.ID); err != nil {
+		return err
+	}
+	target := revocation.Target{Kind: revocation.KindSession, ID: u.ID}
+	return tx.Revoke(r.ID, record(r, target, u.MaxAccessExp, why, now))
+}
+
+// End ends a user session with all its client sessions. ErrNotFound if there is none.
+func (s *Sessions) End(ctx context.Context, r realm.Realm, sid string, why revocation.Reason) (revocation.Revision, error) {
+	now := s.now()
+	rev, err := s.store.Write(ctx, func(tx Tx) error {
+		u, err := tx.UserSession(r.ID, sid)
+		if err != nil {
+			return err
+		}
+		return endUserSession(tx, r, u, why, now)
+	})
+	if err != nil {
+		return 0, outcome(err, "ending a session")
+	}
+	s.log(ctx, r, rev, why, "sid", sid)
+	return rev, nil
+}
+
+// EndUser kills everything older than now of a subject: one record, and the
+// user's sessions.
+func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, why revocation.Reason) (revocation.Revision, error) {
+	return s.endAll(ctx, r, revocation.Target{Kind: revocation.KindSubject, ID: userID}, why, func(tx Tx) (Standing, error) {
+		if err := tx.DeleteUserSessionsOf(r.ID, userID); err != nil {
+			return Standing{}, err
+		}
+		return tx.RealmStanding(r.ID) // no mark is kept for each user
+	})
+}
+
+// EndClient kills everything older than now of a client: one record, whatever
+// the number of its sessions. Their rows stay, dead, until they expire.
+func (s *Sessions) EndClient(ctx context.Context, r realm.Realm, clientID string, why revocation.Reason) (revocation.Revision, error) {
+	return s.endAll(ctx, r, revocation.Target{Kind: revocation.KindClient, ID: clientID}, why, func(tx Tx) (Standing, error) {
+		return tx.ClientStanding(r.ID, clientID)
+	})
+}
+
+// EndRealm kills everything older than now of a realm: see EndClient.
+func (s *Sessions) EndRealm(ctx context.Context, r realm.Realm, why revocation.Reason) (revocation.Revision, error) {
+	return s.endAll(ctx, r, revocation.Target{Kind: revocation.KindIssuer}, why, func(tx Tx) (Standing, error) {
+		return tx.RealmStanding(r.ID)
+	})
+}
+
+// endAll writes the one record that kills all. prepare returns the standing
+// that knows when the last token of the target expires.
+func (s *Sessions) endAll(ctx context.Context, r realm.Realm, t revocation.Target, why revocation.Reason, prepare func(Tx) (Standing, error)) (revocation.Revision, error) {
+	now := s.now()
+	rev, err := s.store.Write(ctx, func(tx Tx) error {
+		st, err := prepare(tx)
+		if err != nil {
+			return err
+		}
+		return tx.Revoke(r.ID, record(r, t, st.MaxAccessExp, why, now))
+	})
+	if err != nil {
+		return 0, outcome(err, "ending all sessions")
+	}
+	s.log(ctx, r, rev, why, "kind", int(t.Kind), "target", t.ID)
+	return rev, nil
+}

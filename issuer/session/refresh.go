@@ -1,0 +1,209 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/revocation"
+)
+
+// Grant is the state that a minted set of tokens vouches for. Rev was read in
+// the same transaction as, and before, everything else in it: a token can
+// then be older than it says, and be refused, but never younger.
+type Grant struct {
+	User    UserSession
+	Client  ClientSession
+	Family  Family
+	Rev     revocation.Revision
+	Expires time.Time // no token of this grant may outlive this (session max)
+}
+
+func (l living) grant(f Family, rev revocation.Revision) Grant {
+	g := Grant{User: l.user, Client: l.client, Family: f, Rev: rev, Expires: l.user.Expires}
+	g.Client.Scope = f.Scope
+	return g
+}
+
+// Refreshing is a presented, verified refresh token.
+type Refreshing struct {
+	Realm      realm.Realm
+	SessionID  string
+	ClientID   string
+	UserID     string
+	FamilyID   string
+	Generation uint64
+	AccessLife time.Duration
+}
+
+// Refresh rotates: one compare-and-swap on the family, the same successor
+// within the grace window, ErrReused (and the client session's end) otherwise.
+// A session that is not alive is *Dead.
+func (s *Sessions) Refresh(ctx context.Context, p Refreshing) (Grant, error) {
+	now := s.now()
+	var g Grant
+	rev, err := s.write(ctx, func(tx Tx) (verdict, err error) {
+		g, verdict, err = p.rotate(tx, now)
+		return verdict, err
+	})
+	if errors.Is(err, ErrReused) {
+		s.log(ctx, p.Realm, rev, revocation.ReasonRefreshReuse, "sid", p.SessionID, "client", p.ClientID, "family", p.FamilyID)
+	}
+	if err != nil {
+		return Grant{}, outcome(err, "refreshing")
+	}
+	return g, nil
+}
+
+func (p Refreshing) rotate(tx Tx, now time.Time) (g Grant, verdict, err error) {
+	rev, err := tx.Revision()
+	if err != nil {
+		return g, nil, err
+	}
+	l, f, err := p.read(tx, now)
+	if err != nil {
+		verdict, err = split(err)
+		return g, verdict, err
+	}
+	rotated, err := tx.RotateFamily(f.ID, p.Generation, now)
+	if err != nil {
+		return g, nil, err
+	}
+	switch {
+	case rotated:
+		f.Generation, f.Rotated, f.Reuses = p.Generation+1, now, 0
+	case f.judge(p.Generation, p.Realm.Settings.WithDefaults(), now) == again:
+		f.Reuses++
+		if err := tx.PutFamily(f); err != nil {
+			return g, nil, err
+		}
+	default:
+		return g, ErrReused, endClientSession(tx, p.Realm, p.SessionID, p.ClientID, revocation.ReasonRefreshReuse, now)
+	}
+	return l.grant(f, rev), nil, l.touch(tx, now, p.AccessLife, false)
+}
+
+// read finds what the token hangs on, *Dead if any of it is over.
+func (p Refreshing) read(v View, now time.Time) (living, Family, error) {
+	st, err := standing(v, p.Realm, p.ClientID)
+	if err != nil {
+		return living{}, Family{}, err
+	}
+	l, err := st.live(v, p.SessionID, p.UserID, p.ClientID, now)
+	if err != nil {
+		return living{}, Family{}, err
+	}
+	f, err := l.family(v, p.FamilyID)
+	return l, f, err
+}
+
+// judgement says what a presented generation is to its family.
+type judgement int
+
+const (
+	newest judgement = iota // good: raises the generation
+	again                   // the one before, within its grace: the same successor once more
+	reused                  // anything else: somebody has a copy
+)
+
+// judge judges a presented generation. One before the newest is forgiven for a
+// while: an answer was lost, or two tabs asked at once. A generation that was
+// never handed out means that the store went back in time.
+func (f Family) judge(presented uint64, settings realm.Settings, now time.Time) judgement {
+	switch {
+	case presented == f.Generation:
+		return newest
+	case presented+1 == f.Generation && now.Sub(f.Rotated) <= settings.RefreshGrace && f.Reuses < settings.RefreshMaxReuse:
+		return again
+	default:
+		return reused
+	}
+}
+
+// MintPoint is the state that a token without a user session vouches for
+// (client credentials): the revision, read first, and that realm and client
+// are enabled (else *Dead). accessLife is recorded as the client's high-water
+// mark, which costs a write once a minute and client.
+func (s *Sessions) MintPoint(ctx context.Context, r realm.Realm, clientID string, accessLife time.Duration) (revocation.Revision, error) {
+	now := s.now()
+	var rev revocation.Revision
+	var st standings
+	read := func(v View) (err error) {
+		if rev, err = v.Revision(); err != nil {
+			return err
+		}
+		st, err = standing(v, r, clientID)
+		return err
+	}
+	end := markOf(now.Add(accessLife))
+	err := s.store.Read(ctx, read)
+	if err == nil && st.marksBelow(end) {
+		_, err = s.store.Write(ctx, func(tx Tx) error {
+			if err := read(tx); err != nil {
+				return err
+			}
+			return st.mark(tx, clientID, end)
+		})
+	}
+	if err != nil {
+		return 0, outcome(err, "reading the mint point")
+	}
+	return rev, nil
+}
+
+// markOf is the high-water mark for tokens that expire at t: whole minutes, so
+// that most mintings find it high enough and write nothing.
+func markOf(t time.Time) time.Time {
+	return t.Add(time.Minute - 1).Truncate(time.Minute)
+}
+
+func (st standings) marksBelow(end time.Time) bool {
+	return st.realmStanding.MaxAccessExp.Before(end) || st.client.MaxAccessExp.Before(end)
+}
+
+func (st standings) mark(tx Tx, clientID string, end time.Time) error {
+	if !st.marksBelow(end) {
+		return nil
+	}
+	return tx.MarkMinted(st.realm.ID, clientID, end)
+}
+
+// maxTouch bounds how often a session's rows are written for being used.
+const maxTouch = time.Minute
+
+// touchEvery is how much later than LastSeen a use must be to be written. The
+// idle time is longer by as much, so that nobody is idle too early.
+func touchEvery(idle time.Duration) time.Duration { return min(maxTouch, idle/10) }
+
+// seen notes a use at now and reports whether that is worth writing.
+func (u *UserSession) seen(now time.Time, settings realm.Settings) bool {
+	every := touchEvery(settings.SSOSessionIdleTimeout)
+	if !u.LastSeen.IsZero() && now.Sub(u.LastSeen) < every {
+		return false
+	}
+	u.LastSeen = now
+	u.Idle = later(u.Idle, now.Add(settings.SSOSessionIdleTimeout+every))
+	return true
+}
+
+// touch notes that a token of accessLife is being minted in a session. It
+// writes the rows if that says something new, or if fresh is true.
+func (l *living) touch(tx Tx, now time.Time, accessLife time.Duration, fresh bool) error {
+	seen := l.user.seen(now, l.realm.Settings.WithDefaults())
+	end := markOf(earlier(now.Add(accessLife), l.user.Expires))
+	if seen || l.user.MaxAccessExp.Before(end) {
+		l.user.MaxAccessExp = later(l.user.MaxAccessExp, end)
+		if err := tx.PutUserSession(l.user); err != nil {
+			return err
+		}
+	}
+	if fresh || seen || l.client.MaxAccessExp.Before(end) {
+		l.client.LastSeen = later(l.client.LastSeen, now)
+		l.client.MaxAccessExp = later(l.client.MaxAccessExp, end)
+		if err := tx.PutClientSession(l.client); err != nil {
+			return err
+		}
+	}
+	return l.mark(tx, l.client.ClientID, end)
+}

@@ -1,0 +1,102 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/revocation"
+)
+
+// Once records a single-use value (an assertion's jti) until it expires;
+// ErrReplayed if it was seen before.
+func (s *Sessions) Once(ctx context.Context, r realm.Realm, kind, value string, expires time.Time) error {
+	now, key := s.now(), hash(r, kind, value)
+	_, err := s.store.Write(ctx, func(tx Tx) error {
+		seen, err := tx.SingleUse(key)
+		if err == nil && now.Before(seen.Expires) {
+			return ErrReplayed
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		// The leeway with which the value's own expiry is judged elsewhere.
+		return tx.PutSingleUse(SingleUse{Hash: key, Kind: kind, Used: true, Expires: later(expires, now).Add(leeway)})
+	})
+	if err != nil {
+		return fmt.Errorf("recording a single use: %w", err)
+	}
+	return nil
+}
+
+// sweepBatch is how many rows one transaction of the sweeper touches, so that
+// nobody waits long for it.
+const sweepBatch = 500
+
+// Sweep deletes what has expired, in batches; it writes records first for
+// sessions that idled out while access tokens of theirs still live. It lags a
+// minute behind, for clocks that step.
+func (s *Sessions) Sweep(ctx context.Context) error {
+	now := s.now()
+	ended, err := batches(ctx, func() (n int, err error) {
+		_, err = s.store.Write(ctx, func(tx Tx) (err error) {
+			n, err = sweepSessions(tx, now)
+			return err
+		})
+		return n, err
+	})
+	if err != nil {
+		return fmt.Errorf("sweeping sessions: %w", err)
+	}
+	rows, err := batches(ctx, func() (n int, err error) {
+		_, err = s.store.Write(ctx, func(tx Tx) (err error) {
+			n, err = tx.Sweep(now.Add(-leeway), sweepBatch)
+			return err
+		})
+		return n, err
+	})
+	if err != nil {
+		return fmt.Errorf("sweeping rows: %w", err)
+	}
+	if ended+rows > 0 {
+		s.logger.DebugContext(ctx, "swept", "sessions", ended, "rows", rows)
+	}
+	return nil
+}
+
+// batches repeats f until it finds nothing more.
+func batches(ctx context.Context, f func() (int, error)) (total int, err error) {
+	for {
+		n, err := f()
+		total += n
+		if err != nil || n == 0 {
+			return total, err
+		}
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+	}
+}
+
+func sweepSessions(tx Tx, now time.Time) (int, error) {
+	ended, err := tx.EndedSessions(now, sweepBatch)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range ended {
+		if err := sweepSession(tx, u, now); err != nil {
+			return 0, err
+		}
+	}
+	return len(ended), nil
+}
+
+func sweepSession(tx Tx, u UserSession, now time.Time) error {
+	if !u.MaxAccessExp.Add(leeway).After(now) {
+		return tx.DeleteUserSession(u.ID)
+	}
+	r := realm.Realm{ID: u.RealmID, Issuer: u.Issuer}
+	return endUserSession(tx, r, u, revocation.ReasonSessionExpiry, now)
+}
