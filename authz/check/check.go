@@ -2,13 +2,20 @@ package check
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/tegata/tegata/authz/credential"
 	"github.com/tegata/tegata/authz/policy"
+	"github.com/tegata/tegata/authz/policy/reads"
 	"github.com/tegata/tegata/authz/verify"
 	"github.com/tegata/tegata/revocation"
 )
@@ -24,6 +31,11 @@ type Request struct {
 	// parsed_path …, as OPA-Envoy has them) when a policy is to be evaluated.
 	// It returns key/value pairs to which check adds token, route, revocation.
 	Input func() ([][2]*ast.Term, error)
+
+	// Key appends reads.AppendValue's encoding of what Input has at a path,
+	// without building it if that can be helped. nil, or false: the decision
+	// is not remembered.
+	Key func(dst []byte, path reads.Path) ([]byte, bool)
 }
 
 // Reason is why a decision came out as it did: a closed list, for metrics,
@@ -44,7 +56,13 @@ const (
 	NotReady          Reason = "not_ready"          // 503: no snapshot, keys or policy yet
 )
 
-// Decision is what the door answers.
+// reasons lists them all, for metrics.
+var reasons = []Reason{
+	Allowed, NoCredential, BadRequest, InvalidToken, Revoked,
+	InsufficientScope, PolicyDenied, PolicyError, StaleRevocations, NotReady,
+}
+
+// Decision is what the door answers. What it points to is shared: read only.
 type Decision struct {
 	Allowed            bool
 	Reason             Reason
@@ -71,25 +89,229 @@ const (
 	Serve OnStale = "serve"
 )
 
+// Verifier turns a compact token into a verified one; *verify.Verifier satisfies it.
+type Verifier interface {
+	Verify(ctx context.Context, compact string) (*verify.Token, error)
+}
+
 // Config configures a Checker.
 type Config struct {
 	Realm       string // of the WWW-Authenticate challenge
-	Verifier    *verify.Verifier
+	Verifier    Verifier
 	Policy      *policy.Engine
 	Revocations *revocation.Set
-	Trust       func(issuer string) revocation.Trust
-	OnStale     OnStale
+	Trust       func(issuer string) revocation.Trust // read after a decision began
+	OnStale     OnStale                              // default Deny
+	NoCache     bool                                 // evaluate every request
 	Now         func() time.Time
+	NewID       func() string // decision ids; default: 128 random bits
 	Logger      *slog.Logger
 	Metrics     prometheus.Registerer
 }
 
 // Checker decides requests in five named steps: credential, verify, alive,
-// route and policy, answer.
-type Checker struct{}
+// policy, answer.
+type Checker struct {
+	c       Config
+	metrics *metrics
+	noise   *rate.Limiter // of what goes wrong on our side
+}
 
 // New checks the configuration.
-func New(c Config) (*Checker, error) { panic("unbuilt") }
+func New(c Config) (*Checker, error) {
+	if c.Verifier == nil || c.Policy == nil || c.Revocations == nil || c.Trust == nil {
+		return nil, errors.New("check: Verifier, Policy, Revocations and Trust are required")
+	}
+	switch c.OnStale {
+	case "":
+		c.OnStale = Deny
+	case Deny, Serve:
+	default:
+		return nil, fmt.Errorf("check: on_stale is %q, want deny or serve", c.OnStale)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.NewID == nil {
+		c.NewID = newID
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	m, err := newMetrics(c.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{c: c, metrics: m, noise: rate.NewLimiter(1, 10)}, nil
+}
+
+// newID draws an id that names a decision in logs; it is no secret.
+func newID() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()) }
 
 // Check decides. It never returns an error: what cannot be decided is refused.
-func (c *Checker) Check(ctx context.Context, r Request) Decision { panic("unbuilt") }
+func (c *Checker) Check(ctx context.Context, r Request) Decision {
+	start := c.c.Now()
+	view := c.c.Revocations.Begin()
+	defer view.End()
+	s := &steps{c: c, r: &r, view: view, policy: c.c.Policy.Current()}
+	s.d.ID = c.c.NewID()
+	s.d.PolicyRevision = s.policy.Revision()
+	s.d.RevocationRevision = view.Revision()
+	s.run(ctx)
+	s.d.Took = c.c.Now().Sub(start)
+	c.metrics.decided(s.d)
+	c.log(ctx, &s.d)
+	return s.d
+}
+
+// steps is one decision under way.
+type steps struct {
+	c      *Checker
+	r      *Request
+	view   revocation.View
+	policy *policy.Policy
+	stale  bool
+	d      Decision
+}
+
+// run takes the steps in order; each says whether the next is to be taken.
+func (s *steps) run(ctx context.Context) {
+	cred, ok := s.credential()
+	if !ok {
+		return
+	}
+	if cred.Token != "" && !(s.verify(ctx, cred) && s.alive()) {
+		return
+	}
+	if s.decide(ctx) {
+		s.answer()
+	}
+}
+
+// credential finds the token. A request without one goes on: the policy may
+// leave the route public.
+func (s *steps) credential() (credential.Credential, bool) {
+	cred, err := credential.FromAuthorization(s.r.Authorization)
+	switch {
+	case errors.Is(err, credential.ErrNone):
+		s.stale = s.c.c.Trust("") != revocation.Fresh
+		return credential.Credential{}, true
+	case err != nil:
+		s.refuse(BadRequest, err)
+		return credential.Credential{}, false
+	}
+	return cred, true
+}
+
+// verify checks what the token says of itself.
+func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
+	token, err := s.c.c.Verifier.Verify(ctx, cred.Token)
+	switch {
+	case errors.Is(err, verify.ErrUnavailable):
+		s.refuse(NotReady, err)
+		return false
+	case err != nil:
+		s.refuse(InvalidToken, err)
+		return false
+	}
+	s.d.Token = token
+	return true
+}
+
+// alive checks that no record kills the token, and that our knowing so counts.
+func (s *steps) alive() bool {
+	t := s.d.Token
+	switch s.c.c.Trust(t.Revocation.Issuer) {
+	case revocation.Fresh:
+	case revocation.Stale:
+		s.stale = true
+		if s.c.c.OnStale != Serve {
+			s.refuse(StaleRevocations, nil)
+			return false
+		}
+	default:
+		s.refuse(NotReady, errors.New("no snapshot of the revocations yet"))
+		return false
+	}
+	// A Set that has not moved since the token was found alive has nothing
+	// new to say. Stored is the generation and one, so that zero is never.
+	generation := s.view.Generation() + 1
+	if t.AliveAt.Load() == generation {
+		return true
+	}
+	if record, dead := s.view.Revoked(t.Revocation); dead {
+		s.refuse(Revoked, fmt.Errorf("by record %d: %s", record.Revision, record.Reason))
+		return false
+	}
+	t.AliveAt.Store(generation)
+	return true
+}
+
+// decide asks the policy.
+func (s *steps) decide(ctx context.Context) bool {
+	s.d.Route, _ = s.policy.Route(s.r.Method, s.r.Path)
+	var buf [256]byte
+	key, keyed := s.key(buf[:0])
+	if keyed {
+		if result, ok := recall(s.d.Token, s.policy, key); ok {
+			s.d.Result = result
+			s.c.metrics.cached.Inc()
+			return true
+		}
+	}
+	input, err := s.input()
+	if err == nil {
+		s.d.Result, err = s.policy.Evaluate(ctx, input)
+	}
+	s.c.metrics.evaluated.Inc()
+	if err != nil {
+		s.refuse(PolicyError, err)
+		return false
+	}
+	if keyed {
+		remember(s.d.Token, s.policy, key, s.d.Result)
+	}
+	return true
+}
+
+// Keys of the members that check adds to the door's.
+var (
+	keyToken      = ast.StringTerm("token")
+	keyRoute      = ast.StringTerm("route")
+	keyRevocation = ast.StringTerm("revocation")
+	keyStale      = ast.StringTerm("stale")
+	keyRevision   = ast.StringTerm("revision")
+)
+
+// input completes the document.
+func (s *steps) input() (ast.Value, error) {
+	members, err := s.r.Input()
+	if err != nil {
+		return nil, fmt.Errorf("building the input: %w", err)
+	}
+	if s.d.Token != nil {
+		members = append(members, [2]*ast.Term{keyToken, s.d.Token.Input})
+	}
+	if s.d.Route != "" {
+		members = append(members, [2]*ast.Term{keyRoute, ast.StringTerm(s.d.Route)})
+	}
+	members = append(members, [2]*ast.Term{keyRevocation, ast.ObjectTerm(
+		[2]*ast.Term{keyStale, ast.InternedTerm(s.stale)},
+		[2]*ast.Term{keyRevision, ast.UIntNumberTerm(uint64(s.d.RevocationRevision))},
+	)})
+	return ast.NewObject(members...), nil
+}
+
+// log writes one record for a refusal: what went wrong on our side at a level
+// that is seen, at most so often; the rest for those who look.
+func (c *Checker) log(ctx context.Context, d *Decision) {
+	level := slog.LevelDebug
+	if (d.Reason == PolicyError || d.Reason == NotReady) && c.noise.Allow() {
+		level = slog.LevelWarn
+	}
+	if d.Allowed || !c.c.Logger.Enabled(ctx, level) {
+		return
+	}
+	c.c.Logger.Log(ctx, level, "refused", "reason", d.Reason, "detail", d.Detail, "status", d.Status,
+		"route", d.Route, "decision_id", d.ID, "policy_revision", d.PolicyRevision)
+}

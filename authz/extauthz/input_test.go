@@ -1,9 +1,11 @@
 package extauthz
 
 import (
+	"bytes"
 	"encoding/json"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tegata/tegata/authz/policy/reads"
 )
 
 // slowInput makes the document in the way the OPA-Envoy plugin documents it:
@@ -79,6 +83,43 @@ func TestInputIsThePluginsFieldForField(t *testing.T) {
 		}
 		if got := ast.NewObject(members...); got.Compare(want) != 0 {
 			t.Fatalf("request %v\ngot  %v\nwant %v", req, got, want)
+		}
+	}
+}
+
+// TestKeyIsWhatTheDocumentHas holds the short way of key to the document.
+func TestKeyIsWhatTheDocumentHas(t *testing.T) {
+	t.Parallel()
+	paths := []reads.Path{
+		{"attributes"}, {"parsed_path"}, {"nope"}, {"truncated_body"}, {"attributes", "request", "http"},
+		{"attributes", "request", "http", "headers"}, {"attributes", "source", "principal"},
+	}
+	for _, name := range []string{"method", "path", "host", "scheme", "protocol", "id", "size", "nope"} {
+		paths = append(paths, append(slices.Clone(httpPrefix), name), append(slices.Clone(httpPrefix), name, "x"))
+	}
+	for _, name := range []string{"authorization", "x-empty", "nope", ":method"} {
+		paths = append(paths, append(slices.Clone(httpPrefix), "headers", name), append(slices.Clone(httpPrefix), "headers", name, "x"))
+	}
+	rng := rand.New(rand.NewPCG(9, 10))
+	for range 1000 {
+		message, err := proto.Marshal(generateRequest(rng))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := newRequest(string(message))
+		if err != nil {
+			t.Fatal(err)
+		}
+		members, err := r.input()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			got, ok := r.key(nil, path)
+			want, _ := reads.Reads{Paths: []reads.Path{path}}.AppendKey(nil, ast.NewObject(members...))
+			if !ok || !bytes.Equal(got, want) {
+				t.Fatalf("%v: key %q, want %q", path, got, want)
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/open-policy-agent/opa/v1/ast"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -91,6 +92,7 @@ type request struct {
 	scanned
 	authorization []string
 	full          *authv3.CheckRequest // nil until somebody needs it
+	doc           ast.Object           // likewise
 }
 
 func newRequest(message string) (*request, error) {
@@ -146,5 +148,6 @@ func (r *request) check() check.Request {
 		Host:          r.host,
 		Authorization: r.authorization,
 		Input:         r.input,
+		Key:           r.key,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -61,8 +62,12 @@ type Token struct {
 	// Input is the input.token document: issuer, claims, scopes (a set),
 	// subject, client, session. Ready-made, shared, never changed.
 	Input *ast.Term
-	// Alive memoises the last revision at which the token was found alive, so
-	// that a revocation lookup is skipped while the Set has not moved.
+
+	// AliveAt and Memo are for the owner above: verify never reads them.
+	// AliveAt is a revocation.Set's generation, plus one, at which the token
+	// was last found alive. Memo is what is remembered of its decisions.
+	AliveAt atomic.Uint64
+	Memo    atomic.Value
 }
 
 // Verifier turns compact tokens into verified ones, through a bounded cache.

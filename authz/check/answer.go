@@ -1,0 +1,131 @@
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// answer turns what the policy said into what the caller hears.
+func (s *steps) answer() {
+	result := &s.d.Result
+	if result.Allowed {
+		s.d.Allowed, s.d.Reason, s.d.Headers = true, Allowed, result.Headers
+		return
+	}
+	reason := PolicyDenied
+	switch {
+	case s.d.Token == nil && result.Status == 0:
+		reason = NoCredential
+	case s.d.Token != nil && len(result.RequiredScopes) > 0:
+		reason = InsufficientScope
+	}
+	s.refuse(reason, nil)
+	s.d.Detail = strings.Join(result.Reasons, "; ")
+	s.override()
+}
+
+// override lets a policy's own words replace ours, as the OPA-Envoy plugin does.
+func (s *steps) override() {
+	result := &s.d.Result
+	if result.Status != 0 {
+		s.d.Status = result.Status
+	}
+	if result.Body != "" {
+		s.d.Body = result.Body
+		s.d.Headers.Del("Content-Type")
+	}
+	for name, values := range result.Headers {
+		s.d.Headers[name] = values
+	}
+}
+
+// refusal is the outer form of a Reason.
+type refusal struct {
+	status      int
+	code        string // RFC 6750 §3.1; empty: no error in the challenge
+	description string
+	retryAfter  string // seconds
+}
+
+var refusals = map[Reason]refusal{
+	NoCredential:      {status: http.StatusUnauthorized, description: "a token is required"},
+	BadRequest:        {status: http.StatusBadRequest, code: "invalid_request", description: "the request must carry exactly one well-formed credential"},
+	InvalidToken:      {status: http.StatusUnauthorized, code: "invalid_token", description: "the token is not valid here, or has expired"},
+	Revoked:           {status: http.StatusUnauthorized, code: "invalid_token", description: "the token has been revoked"},
+	InsufficientScope: {status: http.StatusForbidden, code: "insufficient_scope", description: "the token lacks a scope"},
+	PolicyDenied:      {status: http.StatusForbidden, description: "the policy does not allow this request"},
+	PolicyError:       {status: http.StatusForbidden, description: "the policy does not allow this request"},
+	StaleRevocations:  {status: http.StatusServiceUnavailable, description: "the state of revocations is stale", retryAfter: "1"},
+	NotReady:          {status: http.StatusServiceUnavailable, description: "not ready to decide", retryAfter: "1"},
+}
+
+// refuse fills in a refusal. detail is for the log.
+func (s *steps) refuse(reason Reason, detail error) {
+	r := refusals[reason]
+	s.d.Allowed, s.d.Reason, s.d.Status = false, reason, r.status
+	if detail != nil {
+		s.d.Detail = detail.Error()
+	}
+	s.d.Headers = http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}
+	if challenge := s.challenge(reason, r); challenge != "" {
+		s.d.Headers.Set("WWW-Authenticate", challenge)
+	}
+	if r.retryAfter != "" {
+		s.d.Headers.Set("Retry-After", r.retryAfter)
+	}
+	s.d.Body = body(reason, r)
+}
+
+// challenge is the WWW-Authenticate of RFC 6750 §3; a refusal that another
+// token would not change has none.
+func (s *steps) challenge(reason Reason, r refusal) string {
+	if r.code == "" && reason != NoCredential {
+		return ""
+	}
+	parts := []string{"realm=" + quote(s.c.c.Realm)}
+	if r.code != "" {
+		parts = append(parts, "error="+quote(r.code), "error_description="+quote(r.description))
+	}
+	if reason == InsufficientScope {
+		parts = append(parts, "scope="+quote(strings.Join(s.d.Result.RequiredScopes, " ")))
+	}
+	return "Bearer " + strings.Join(parts, ", ")
+}
+
+// quote makes an RFC 9110 quoted-string of what may stand in one.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range []byte(s) {
+		switch {
+		case c < ' ' || c >= 0x7f:
+			continue
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+		}
+		b.WriteByte(c)
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// body is an error object in OAuth's form.
+func body(reason Reason, r refusal) string {
+	code := r.code
+	if code == "" {
+		code = string(reason)
+	}
+	if reason == PolicyError {
+		code = string(PolicyDenied) // whether our policy is broken is our business
+	}
+	b, err := json.Marshal(struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{code, r.description})
+	if err != nil { // two strings
+		return fmt.Sprintf(`{"error":%q}`, code)
+	}
+	return string(b)
+}
