@@ -159,8 +159,10 @@ func TestSetAgreesWithPlainTwin(t *testing.T) {
 			var batch []Record
 			for range r.IntN(1 << r.IntN(9)) {
 				rev++
-				x := Record{Revision: rev, Issuer: issuer(), Target: Target{Kind: Kind(1 + r.IntN(7)), ID: id()},
-					IssuedBefore: now.Add(time.Duration(r.IntN(100)-50) * time.Second), ExpiresAt: now.Add(time.Duration(10+r.IntN(300)) * time.Second)}
+				x := Record{
+					Revision: rev, Issuer: issuer(), Target: Target{Kind: Kind(1 + r.IntN(7)), ID: id()},
+					IssuedBefore: now.Add(time.Duration(r.IntN(100)-50) * time.Second), ExpiresAt: now.Add(time.Duration(10+r.IntN(300)) * time.Second),
+				}
 				switch x.Target.Kind {
 				case KindIssuer:
 					if r.IntN(50) > 0 {
@@ -179,8 +181,10 @@ func TestSetAgreesWithPlainTwin(t *testing.T) {
 			s.Expire(now)
 			w.expire(now)
 			for range 20 {
-				tok := Token{Issuer: issuer(), ID: id(), Session: id(), Subject: id(), Client: id(), Key: id(),
-					HasRev: r.IntN(2) == 0, Rev: Revision(r.Uint64N(uint64(rev) + 1)), IssuedAt: now.Add(time.Duration(r.IntN(100)-80) * time.Second)}
+				tok := Token{
+					Issuer: issuer(), ID: id(), Session: id(), Subject: id(), Client: id(), Key: id(),
+					HasRev: r.IntN(2) == 0, Rev: Revision(r.Uint64N(uint64(rev) + 1)), IssuedAt: now.Add(time.Duration(r.IntN(100)-80) * time.Second),
+				}
 				got, want := dead(s, tok), w.dead(tok)
 				// An expired record may stay until its memory is freed; it matches
 				// no token that is alive. It must never be the other way round.

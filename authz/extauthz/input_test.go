@@ -91,8 +91,13 @@ func TestInputIsThePluginsFieldForField(t *testing.T) {
 func TestKeyIsWhatTheDocumentHas(t *testing.T) {
 	t.Parallel()
 	paths := []reads.Path{
-		{"attributes"}, {"parsed_path"}, {"nope"}, {"truncated_body"}, {"attributes", "request", "http"},
-		{"attributes", "request", "http", "headers"}, {"attributes", "source", "principal"},
+		{"attributes"},
+		{"parsed_path"},
+		{"nope"},
+		{"truncated_body"},
+		{"attributes", "request", "http"},
+		{"attributes", "request", "http", "headers"},
+		{"attributes", "source", "principal"},
 	}
 	for _, name := range []string{"method", "path", "host", "scheme", "protocol", "id", "size", "nope"} {
 		paths = append(paths, append(slices.Clone(httpPrefix), name), append(slices.Clone(httpPrefix), name, "x"))

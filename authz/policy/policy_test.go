@@ -44,12 +44,18 @@ func TestDecisionForms(t *testing.T) {
 	}{
 		{"true", `default allow := true`, Result{Allowed: true}},
 		{"false", `default allow := false`, Result{}},
-		{"object", `allow := {"allowed": false, "http_status": 418, "body": "no", "headers": {"X-A": "1"}}`,
-			Result{Status: 418, Body: "no", Headers: http.Header{"X-A": {"1"}}}},
-		{"headers with several values", `allow := {"allowed": true, "headers": {"x-a": ["1", "2"]}}`,
-			Result{Allowed: true, Headers: http.Header{"X-A": {"1", "2"}}}},
-		{"headers as an array", `allow := {"allowed": true, "headers": [{"x-a": "1"}, {"x-a": "2", "x-b": "3"}]}`,
-			Result{Allowed: true, Headers: http.Header{"X-A": {"1", "2"}, "X-B": {"3"}}}},
+		{
+			"object", `allow := {"allowed": false, "http_status": 418, "body": "no", "headers": {"X-A": "1"}}`,
+			Result{Status: 418, Body: "no", Headers: http.Header{"X-A": {"1"}}},
+		},
+		{
+			"headers with several values", `allow := {"allowed": true, "headers": {"x-a": ["1", "2"]}}`,
+			Result{Allowed: true, Headers: http.Header{"X-A": {"1", "2"}}},
+		},
+		{
+			"headers as an array", `allow := {"allowed": true, "headers": [{"x-a": "1"}, {"x-a": "2", "x-b": "3"}]}`,
+			Result{Allowed: true, Headers: http.Header{"X-A": {"1", "2"}, "X-B": {"3"}}},
+		},
 		{"everything else", `allow := {
 	"allowed": true, "response_headers_to_add": {"x-r": "1"}, "request_headers_to_remove": ["a", "b"],
 	"query_parameters_to_set": {"q": "1"}, "query_parameters_to_remove": ["z"],

@@ -96,7 +96,9 @@ func TestPagesEscapeWhatOthersSent(t *testing.T) {
 func TestEveryPageHasAPolicyThatItsContentFits(t *testing.T) {
 	t.Parallel()
 	pages := []Page{
-		{Name: "login", Data: loginData{}}, {Name: "error", Data: "x"}, {Name: "logged-out"},
+		{Name: "login", Data: loginData{}},
+		{Name: "error", Data: "x"},
+		{Name: "logged-out"},
 		{Name: "logout-confirm", Data: struct{ Action, State string }{}},
 		{Name: "form-post", Data: struct {
 			Action string

@@ -390,8 +390,10 @@ func (s *script) Send(*pb.WatchResponse) error { return nil }
 // limits, never a panic.
 func FuzzHostileOpen(f *testing.F) {
 	for _, o := range []*pb.Open{
-		{}, {OnStale: 1, Node: "n", Instance: []byte("i"), Issuers: []string{"https://a"}, Epoch: "e", Revision: 1 << 63},
-		{OnStale: -1}, {OnStale: 3, Issuers: []string{""}},
+		{},
+		{OnStale: 1, Node: "n", Instance: []byte("i"), Issuers: []string{"https://a"}, Epoch: "e", Revision: 1 << 63},
+		{OnStale: -1},
+		{OnStale: 3, Issuers: []string{""}},
 	} {
 		raw, err := proto.Marshal(o)
 		if err != nil {
