@@ -49,3 +49,16 @@ func timeOf(s sql.NullInt64) time.Time {
 
 // text is s, NULL for the empty string.
 func text(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
+// micros is t as unix microseconds, NULL for the zero time.
+func micros(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
+}
+
+// microsOf reads what micros wrote.
+func microsOf(m sql.NullInt64) time.Time {
+	if !m.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(m.Int64).UTC()
+}

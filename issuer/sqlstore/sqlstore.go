@@ -1,10 +1,29 @@
 // Package sqlstore keeps the aggregates and the revocation log in SQL, in
 // commit order. It must not know doors, tokens or HTTP.
+//
+// There is one writer at a time, so a transaction sees nothing change under
+// it, and revisions are handed out in the order of commits without a gap: the
+// records that a transaction revokes are numbered and written last, and a
+// rollback gives their numbers back. What Write has returned for is on the
+// disk.
 package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/keys"
@@ -16,43 +35,128 @@ import (
 
 // Config configures a DB.
 type Config struct {
-	Path   string       // database file; made if it is not there
-	Logger *slog.Logger // default: discard
+	Path   string           // database file; made, for its owner alone, if it is not there
+	Now    func() time.Time // default time.Now
+	Rand   io.Reader        // names the epoch of a new store; default crypto/rand.Reader
+	Logger *slog.Logger     // default: discard
 }
 
 // DB is an open store. It is a watch.Source.
-type DB struct{}
+type DB struct {
+	writer    *pool
+	readers   *pool
+	now       func() time.Time
+	committed chan struct{}
+}
 
-// Open opens the database and migrates it.
-func Open(ctx context.Context, c Config) (*DB, error) { panic("unbuilt") }
+// Open opens the database and migrates it. A database that a newer version of
+// Tegata has migrated is refused, and left as it is.
+func Open(ctx context.Context, c Config) (_ *DB, err error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := create(c.Path); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	db := &DB{now: c.Now, committed: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("opening store %s: %w", c.Path, err), db.Close())
+		}
+	}()
+	if db.writer, err = openPool(c.Path, 1, url.Values{
+		// A write transaction takes its lock at the start: it never reads what
+		// another is about to change, and never fails half way.
+		"_txlock": {"immediate"},
+		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)"},
+	}); err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, db.writer.db, c.Logger); err != nil {
+		return nil, err
+	}
+	if db.readers, err = openPool(c.Path, max(4, runtime.GOMAXPROCS(0)), url.Values{
+		"_pragma": {"busy_timeout(5000)", "query_only(1)"},
+	}); err != nil {
+		return nil, err
+	}
+	return db, db.begin(ctx, c.Rand)
+}
 
-// Close closes the database.
-func (db *DB) Close() error { panic("unbuilt") }
+// create makes the file, so that it is its owner's alone; SQLite gives the
+// files beside it the same mode.
+func create(path string) error {
+	if path == "" {
+		return errors.New("no path")
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// openPool opens up to size connections.
+func openPool(path string, size int, options url.Values) (*pool, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	name := url.URL{Scheme: "file", Path: path, OmitHost: true, RawQuery: options.Encode()}
+	db, err := sql.Open("sqlite", name.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return newPool(db), nil
+}
+
+// Close closes the database. Transactions that run are waited for.
+func (db *DB) Close() error { return errors.Join(db.readers.close(), db.writer.close()) }
 
 // Realms is the store of realms.
-func (db *DB) Realms() realm.Store { panic("unbuilt") }
+func (db *DB) Realms() realm.Store { return aggregate[realm.View, realm.Tx]{db} }
 
 // Clients is the store of clients.
-func (db *DB) Clients() client.Store { panic("unbuilt") }
+func (db *DB) Clients() client.Store { return aggregate[client.View, client.Tx]{db} }
 
 // Users is the store of users.
-func (db *DB) Users() user.Store { panic("unbuilt") }
-
-// Sessions is the store of sessions.
-func (db *DB) Sessions() session.Store { panic("unbuilt") }
+func (db *DB) Users() user.Store { return aggregate[user.View, user.Tx]{db} }
 
 // Keys is the store of keys.
-func (db *DB) Keys() keys.Store { panic("unbuilt") }
+func (db *DB) Keys() keys.Store { return aggregate[keys.View, keys.Tx]{db} }
 
-// Head implements watch.Source.
-func (db *DB) Head(ctx context.Context) (revocation.Epoch, revocation.Revision, error) {
-	panic("unbuilt")
+// Sessions is the store of sessions, the one that revokes.
+func (db *DB) Sessions() session.Store { return sessions{db} }
+
+// aggregate is the store of one aggregate. V and T are satisfied by *tx.
+type aggregate[V, T any] struct{ db *DB }
+
+func (a aggregate[V, T]) Read(ctx context.Context, f func(V) error) error {
+	return a.db.read(ctx, func(t *tx) error { return f(any(t).(V)) })
 }
 
-// Since implements watch.Source.
-func (db *DB) Since(ctx context.Context, after revocation.Revision, limit int) ([]revocation.Record, revocation.Revision, error) {
-	panic("unbuilt")
+func (a aggregate[V, T]) Write(ctx context.Context, f func(T) error) error {
+	_, err := a.db.write(ctx, func(t *tx) error { return f(any(t).(T)) })
+	return err
 }
 
-// Committed implements watch.Source.
-func (db *DB) Committed() <-chan struct{} { panic("unbuilt") }
+type sessions struct{ db *DB }
+
+func (s sessions) Read(ctx context.Context, f func(session.View) error) error {
+	return s.db.read(ctx, func(t *tx) error { return f(t) })
+}
+
+func (s sessions) Write(ctx context.Context, f func(session.Tx) error) (revocation.Revision, error) {
+	return s.db.write(ctx, func(t *tx) error { return f(t) })
+}
