@@ -1,15 +1,32 @@
+// Package verify turns a compact token into a verified one: issuer table,
+// algorithms, types, keys, audience, time, and a bounded cache.
+//
+// It must not know routes, policies, revocations or where a token stood in a
+// request; it fills in what a revocation is matched against and looks no further.
+//
+// The idea: the expensive work is done once per token, the work that can change
+// its outcome on every use. What the token says of itself (signature, issuer,
+// audience, types) cannot change while the issuer's keys stay the same, so the
+// result is kept under the SHA-256 of the whole token together with the
+// generation of the key set that it was verified with. The time, and whether
+// that generation is still the current one, are looked at on every use, after
+// the cache.
 package verify
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/revocation"
 )
@@ -45,22 +62,23 @@ type Issuer struct {
 // Config configures a Verifier.
 type Config struct {
 	Issuers    []Issuer
-	HTTP       *http.Client
-	Now        func() time.Time
-	CacheSize  int // tokens, default 50,000
-	CacheBytes int // default 128 MiB
-	Logger     *slog.Logger
-	Metrics    prometheus.Registerer
+	HTTP       *http.Client          // fetches keys; default http.DefaultClient
+	Now        func() time.Time      // default time.Now
+	CacheSize  int                   // tokens, default 50,000
+	CacheBytes int                   // estimated, default 128 MiB
+	Logger     *slog.Logger          // default: none
+	Metrics    prometheus.Registerer // default: none
 }
 
 // Token is a verified token. It is immutable and shared between requests.
 type Token struct {
 	Revocation revocation.Token
-	Expires    time.Time
-	NotBefore  time.Time
-	Scopes     []string
+	Expires    time.Time // exp; leeway is granted on top
+	NotBefore  time.Time // nbf, or zero
+	Scopes     []string  // in the token's order, each once
 	// Input is the input.token document: issuer, claims, scopes (a set),
-	// subject, client, session. Ready-made, shared, never changed.
+	// subject, client, session. Ready-made, shared, never changed. client and
+	// session are undefined if the token has none.
 	Input *ast.Term
 
 	// AliveAt and Memo are for the owner above: verify never reads them.
@@ -71,18 +89,112 @@ type Token struct {
 }
 
 // Verifier turns compact tokens into verified ones, through a bounded cache.
-type Verifier struct{}
+type Verifier struct {
+	issuers map[string]*issuer // by iss
+	now     func() time.Time
+	cache   *cache
+	metrics *metrics
+}
 
-// New checks the configuration.
-func New(c Config) (*Verifier, error) { panic("unbuilt") }
+// New checks the configuration. Nothing is fetched yet.
+func New(c Config) (*Verifier, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	v := &Verifier{
+		issuers: make(map[string]*issuer, len(c.Issuers)),
+		now:     c.Now,
+		cache:   newCache(c.CacheSize, c.CacheBytes),
+	}
+	if v.metrics, err = newMetrics(c.Metrics, v.cache); err != nil {
+		return nil, fmt.Errorf("verify: registering metrics: %w", err)
+	}
+	for _, i := range c.Issuers {
+		if v.issuers[i.Issuer] != nil {
+			return nil, fmt.Errorf("verify: issuer %q: configured twice", i.Issuer)
+		}
+		if v.issuers[i.Issuer], err = newIssuer(i, c, v.metrics); err != nil {
+			return nil, fmt.Errorf("verify: issuer %q: %w", i.Issuer, err)
+		}
+	}
+	return v, nil
+}
 
-// Run keeps the issuers' keys fresh until ctx ends.
-func (v *Verifier) Run(ctx context.Context) error { panic("unbuilt") }
+// Run keeps the issuers' keys fresh until ctx ends. It returns nil then,
+// when the last of its goroutines is gone.
+func (v *Verifier) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, i := range v.issuers {
+		wg.Go(func() { _ = i.keys.Run(ctx) }) // it only ever returns ctx's error
+	}
+	wg.Wait()
+	<-ctx.Done()
+	return nil
+}
 
-// Ready is nil once the keys of every issuer were fetched.
-func (v *Verifier) Ready() error { panic("unbuilt") }
+// Ready is nil once the keys of every issuer were fetched, else ErrUnavailable
+// naming those issuers.
+func (v *Verifier) Ready() error {
+	var errs []error
+	for name, i := range v.issuers {
+		if set, _ := i.keys.Current(); set == nil {
+			errs = append(errs, fmt.Errorf("%w: %s", ErrUnavailable, name))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Verify returns the verified token or one of the errors above (wrapped with
 // detail for the log, never containing the token). exp, nbf and the key set's
 // generation are checked on every use, after the cache. Revocation is not its business.
-func (v *Verifier) Verify(ctx context.Context, compact string) (*Token, error) { panic("unbuilt") }
+// ctx bounds the waiting for keys that are fetched because of this token.
+func (v *Verifier) Verify(ctx context.Context, compact string) (*Token, error) {
+	token, err := v.verify(ctx, compact)
+	v.metrics.verified(err)
+	if err != nil {
+		return nil, err
+	}
+	return token, nil
+}
+
+func (v *Verifier) verify(ctx context.Context, compact string) (*Token, error) {
+	if len(compact) > jose.MaxCompact {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrMalformed, jose.MaxCompact)
+	}
+	key := sha256.Sum256([]byte(compact))
+	if e := v.cache.get(key); e != nil && e.current() {
+		v.metrics.hits.Inc()
+		return e.token, e.issuer.checkTime(e.token, v.now())
+	}
+	v.metrics.misses.Inc()
+	e, err := v.miss(ctx, compact)
+	if err != nil {
+		return nil, err
+	}
+	return v.cache.put(key, e).token, nil
+}
+
+// miss does all of the work for one token. What is not accepted is not cached.
+func (v *Verifier) miss(ctx context.Context, compact string) (*entry, error) {
+	header, payload, err := jose.Unverified(compact)
+	if err != nil {
+		return nil, refused(err)
+	}
+	name, err := issuerOf(payload)
+	if err != nil {
+		return nil, err
+	}
+	i := v.issuers[name]
+	if i == nil {
+		return nil, ErrIssuer
+	}
+	e, err := i.verify(ctx, compact, header)
+	if err == nil {
+		err = i.checkTime(e.token, v.now())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("token of %s: %w", name, err)
+	}
+	return e, nil
+}

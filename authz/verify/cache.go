@@ -1,0 +1,141 @@
+package verify
+
+import (
+	"container/list"
+	"crypto/sha256"
+	"sync"
+)
+
+// entry is one verified token with what its verification stands on.
+type entry struct {
+	token      *Token
+	issuer     *issuer
+	generation uint64 // of the issuer's key set
+	size       int    // estimated bytes
+}
+
+// current reports whether the keys are those that the token was verified with.
+func (e *entry) current() bool {
+	_, generation := e.issuer.keys.Current()
+	return e.generation == generation
+}
+
+// What an entry is estimated to take; TestEntrySize measures it.
+const (
+	fixedSize = 2 << 10 // entry, token, places in list and map, the document's frame
+	perByte   = 12      // terms that one byte of payload becomes
+)
+
+func entrySize(payload []byte) int { return fixedSize + perByte*len(payload) }
+
+// maxShards bounds how many may look up at once without waiting for each other.
+const maxShards = 64
+
+// digest is the SHA-256 of a whole compact token: two tokens that differ
+// anywhere never share an entry.
+type digest [sha256.Size]byte
+
+// cache holds entries within a number and a size. What it holds is split
+// among shards by digest, and so are both bounds.
+type cache struct{ shards []shard }
+
+func newCache(size, bytes int) *cache {
+	n := min(maxShards, max(1, size/64)) // few tokens in few shards: the split wastes less
+	c := &cache{shards: make([]shard, n)}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.size, s.bytes = size/n, bytes/n
+		s.index = make(map[digest]*list.Element)
+	}
+	return c
+}
+
+func (c *cache) shard(d digest) *shard {
+	return &c.shards[(int(d[0])|int(d[1])<<8)%len(c.shards)]
+}
+
+func (c *cache) get(d digest) *entry { return c.shard(d).get(d) }
+
+// put keeps e if it fits, and returns the entry to use: of two that verified
+// the same token at once with the same keys, the first.
+func (c *cache) put(d digest, e *entry) *entry { return c.shard(d).put(d, e) }
+
+// usage is how many entries there are, and their estimated bytes.
+func (c *cache) usage() (entries, bytes int) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		entries, bytes = entries+s.order.Len(), bytes+s.used
+		s.mu.Unlock()
+	}
+	return entries, bytes
+}
+
+// shard evicts by second chance: the oldest goes, unless it was used since it
+// was last looked at; then it counts as new. A flood of tokens that are used
+// once passes through without taking those in use along.
+type shard struct {
+	size, bytes int // bounds
+
+	mu    sync.Mutex // guards what follows
+	index map[digest]*list.Element
+	order list.List // of *slot, oldest first
+	used  int       // bytes
+}
+
+type slot struct {
+	digest digest
+	entry  *entry
+	again  bool // used since last looked at
+}
+
+func (s *shard) get(d digest) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	element := s.index[d]
+	if element == nil {
+		return nil
+	}
+	slot := element.Value.(*slot)
+	slot.again = true
+	return slot.entry
+}
+
+func (s *shard) put(d digest, e *entry) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if element := s.index[d]; element != nil {
+		slot := element.Value.(*slot)
+		if slot.entry.generation >= e.generation {
+			return slot.entry
+		}
+		slot.entry = e // same token, newer keys, same size
+		return e
+	}
+	if e.size > s.bytes {
+		return e
+	}
+	for s.order.Len() >= s.size || s.used+e.size > s.bytes {
+		s.evict()
+	}
+	s.index[d] = s.order.PushBack(&slot{digest: d, entry: e})
+	s.used += e.size
+	return e
+}
+
+// evict removes one entry. The caller holds mu, and there is one.
+func (s *shard) evict() {
+	for {
+		oldest := s.order.Front()
+		slot := oldest.Value.(*slot)
+		if slot.again {
+			slot.again = false
+			s.order.MoveToBack(oldest)
+			continue
+		}
+		s.order.Remove(oldest)
+		delete(s.index, slot.digest)
+		s.used -= slot.entry.size
+		return
+	}
+}

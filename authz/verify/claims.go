@@ -1,0 +1,225 @@
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/revocation"
+)
+
+// maxSeconds is the largest NumericDate, the end of the year 9999: beyond it
+// nothing is a time, and arithmetic could overflow.
+const maxSeconds = 253402300799
+
+// keycloakAccess is the typ claim of Keycloak's and our access tokens; others
+// (ID, Refresh, Offline, Logout) are signed with the same keys.
+const keycloakAccess = "Bearer"
+
+// issuerOf reads iss of a payload that nobody has verified yet.
+func issuerOf(payload []byte) (string, error) {
+	var c struct {
+		Issuer any `json:"iss"`
+	}
+	if err := jose.ReadClaims(payload, &c); err != nil {
+		return "", refused(err)
+	}
+	name, ok := c.Issuer.(string)
+	if !ok {
+		return "", wrongClaim("iss")
+	}
+	return name, nil
+}
+
+// read turns the claims of a payload whose signature holds into a Token. The
+// clock is not its business.
+func (i *issuer) read(h jose.Header, payload []byte) (*Token, error) {
+	object, err := jose.ReadObject(payload)
+	if err != nil {
+		return nil, refused(err)
+	}
+	c := claims{object: object}
+	t := &Token{
+		Revocation: revocation.Token{
+			Issuer:   c.required("iss"),
+			ID:       c.text("jti"),
+			Session:  c.text("sid"),
+			Subject:  c.required("sub"), // RFC 9068 §2.2; without it a revoked subject lives on
+			Client:   c.client(),
+			Key:      h.KeyID,
+			IssuedAt: c.time("iat"),
+		},
+		Expires:   c.time("exp"),
+		NotBefore: c.time("nbf"),
+		Scopes:    c.scopes(i.trust.ScopeClaim),
+	}
+	t.Revocation.Rev, t.Revocation.HasRev = c.rev()
+	audience, kind := c.texts("aud"), c.text("typ")
+	switch {
+	case c.wrong != "":
+		return nil, wrongClaim(c.wrong)
+	case t.Expires.IsZero():
+		return nil, wrongClaim("exp")
+	case t.Revocation.Issuer != i.trust.Issuer:
+		return nil, ErrIssuer
+	case c.has("typ") && kind != keycloakAccess:
+		return nil, fmt.Errorf("%w: claim typ", ErrType)
+	case !i.trust.InsecureAnyAudience && !slices.ContainsFunc(audience, i.isAudience):
+		return nil, ErrAudience
+	}
+	if t.Input, err = input(t, object); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (i *issuer) isAudience(name string) bool { return slices.Contains(i.trust.Audience, name) }
+
+func wrongClaim(name string) error { return fmt.Errorf("%w: %s", ErrClaims, name) }
+
+// claims reads members of the types that they must have, and remembers the
+// first that has another.
+type claims struct {
+	object map[string]any
+	wrong  string // claim
+}
+
+func (c *claims) has(name string) bool {
+	_, ok := c.object[name]
+	return ok
+}
+
+func (c *claims) fail(name string) {
+	if c.wrong == "" {
+		c.wrong = name
+	}
+}
+
+// text is a string, or "" if there is none.
+func (c *claims) text(name string) string {
+	s, ok := c.object[name].(string)
+	if !ok && c.has(name) {
+		c.fail(name)
+	}
+	return s
+}
+
+// required is a string that is not empty.
+func (c *claims) required(name string) string {
+	s := c.text(name)
+	if s == "" {
+		c.fail(name)
+	}
+	return s
+}
+
+// client is azp (OpenID Connect Core §2, Keycloak) or client_id (RFC 9068).
+func (c *claims) client() string {
+	azp, id := c.text("azp"), c.text("client_id")
+	if azp != "" {
+		return azp
+	}
+	return id
+}
+
+// texts is a string or an array of strings (RFC 7519 §4.1.3).
+func (c *claims) texts(name string) []string {
+	switch v := c.object[name].(type) {
+	case string:
+		return []string{v}
+	case []any:
+		list := make([]string, len(v))
+		for i, e := range v {
+			s, ok := e.(string)
+			if !ok {
+				c.fail(name)
+			}
+			list[i] = s
+		}
+		return list
+	}
+	if c.has(name) {
+		c.fail(name)
+	}
+	return nil
+}
+
+// time is a NumericDate (RFC 7519 §2) in whole seconds since 1970, or the zero
+// time if there is none.
+func (c *claims) time(name string) time.Time {
+	if !c.has(name) {
+		return time.Time{}
+	}
+	number, _ := c.object[name].(json.Number)
+	seconds, err := strconv.ParseInt(string(number), 10, 64)
+	if err != nil || seconds < 0 || seconds > maxSeconds {
+		c.fail(name)
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
+
+// rev is the revision of the issuer's state that the token vouches for.
+func (c *claims) rev() (revocation.Revision, bool) {
+	if !c.has("rev") {
+		return 0, false
+	}
+	number, _ := c.object["rev"].(json.Number)
+	rev, err := strconv.ParseUint(string(number), 10, 64)
+	if err != nil {
+		c.fail("rev")
+	}
+	return revocation.Revision(rev), err == nil
+}
+
+// scopes is a string of scopes between spaces (RFC 6749 §3.3) or an array of
+// scopes, each of which is one. What could be read as two, or not be sent in a
+// header, is refused.
+func (c *claims) scopes(name string) []string {
+	names := c.texts(name)
+	if s, ok := c.object[name].(string); ok {
+		names = strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
+	}
+	var scopes []string
+	for _, s := range names {
+		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			c.fail(name)
+		}
+		if !slices.Contains(scopes, s) {
+			scopes = append(scopes, s)
+		}
+	}
+	return scopes
+}
+
+// input builds the input.token document. Building it computes every hash, and
+// its objects and sets sort themselves under a sync.Once: it can be read by
+// many evaluations at once.
+func input(t *Token, object map[string]any) (*ast.Term, error) {
+	all, err := ast.InterfaceToValue(object)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+	}
+	scopes := ast.NewSetWithCapacity(len(t.Scopes))
+	for _, s := range t.Scopes {
+		scopes.Add(ast.StringTerm(s))
+	}
+	document := ast.NewObject(
+		ast.Item(ast.StringTerm("issuer"), ast.StringTerm(t.Revocation.Issuer)),
+		ast.Item(ast.StringTerm("claims"), ast.NewTerm(all)),
+		ast.Item(ast.StringTerm("scopes"), ast.NewTerm(scopes)),
+		ast.Item(ast.StringTerm("subject"), ast.StringTerm(t.Revocation.Subject)),
+	)
+	for name, value := range map[string]string{"client": t.Revocation.Client, "session": t.Revocation.Session} {
+		if value != "" {
+			document.Insert(ast.StringTerm(name), ast.StringTerm(value))
+		}
+	}
+	return ast.NewTerm(document), nil
+}
