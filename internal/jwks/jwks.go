@@ -21,6 +21,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/tegata/tegata/internal/jose"
 )
 
@@ -29,7 +31,9 @@ const (
 	defaultMinRefetch = 5 * time.Second
 	defaultMaxAge     = 5 * time.Minute
 	fetchTimeout      = 10 * time.Second // of discovery and key set together
+	burst             = 5                // provoked fetches that need not wait for each other
 	firstBackOff      = time.Second
+	lastBackOff       = 20 * time.Second
 	missingFor        = 6 // a key that was not there is not asked for again for so many MinRefetch
 	maxMissing        = 1024
 	maxKeyID          = 256 // longer kids are never looked for
@@ -44,7 +48,7 @@ type Config struct {
 	URL        string // the jwks_uri; or, if Issuer is set instead, found by discovery
 	Issuer     string
 	HTTP       *http.Client
-	MinRefetch time.Duration // at least this long between fetches provoked by unknown kids; default 5 s
+	MinRefetch time.Duration // unknown kids may provoke one fetch in so long, after a few at once; default 5 s
 	MaxAge     time.Duration // refetch at least this often; Cache-Control may shorten it; default 5 min
 	Now        func() time.Time
 	Logger     *slog.Logger
@@ -57,11 +61,12 @@ type Remote struct {
 	current atomic.Pointer[fetched]
 	running atomic.Bool
 
-	mu      sync.Mutex // guards what follows
-	flight  *flight
-	lastTry time.Time
-	lastErr error                // of the last try; nil after a success
-	missing map[string]time.Time // kid → when it may be asked for again
+	mu       sync.Mutex // guards what follows
+	flight   *flight
+	provoked *rate.Limiter // fetches because of unknown kids
+	lastTry  time.Time
+	lastErr  error                // of the last try; nil after a success
+	missing  map[string]time.Time // kid → when it may be asked for again
 }
 
 // fetched is one whole, immutable answer.
@@ -102,11 +107,14 @@ func New(c Config) (*Remote, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Remote{c: c, source: newSource(c), missing: make(map[string]time.Time)}, nil
+	return &Remote{
+		c: c, source: newSource(c), missing: make(map[string]time.Time),
+		provoked: rate.NewLimiter(rate.Every(c.MinRefetch), burst),
+	}, nil
 }
 
 // Run keeps the set fresh until ctx ends, and returns ctx's error. After a
-// failure it tries again, later each time, up to MaxAge.
+// failure it tries again, later each time.
 func (r *Remote) Run(ctx context.Context) error {
 	r.running.Store(true)
 	defer r.running.Store(false)
@@ -114,7 +122,7 @@ func (r *Remote) Run(ctx context.Context) error {
 	for {
 		wait := backOff
 		if err := r.refresh(ctx); err != nil {
-			backOff = min(2*backOff, r.c.MaxAge)
+			backOff = min(2*backOff, lastBackOff)
 		} else {
 			backOff = firstBackOff
 			wait = max(r.current.Load().until.Sub(r.c.Now()), r.c.MinRefetch)
@@ -191,19 +199,20 @@ func (r *Remote) provoke(ctx context.Context, kid string) error {
 	return jose.ErrUnknownKey
 }
 
-// tooEarly is the rate limit. The caller holds mu.
+// tooEarly is the rate limit. Its burst lets the first token of a new key pass
+// right after a fetch, or after somebody tried a kid or two. The caller holds mu.
 func (r *Remote) tooEarly(kid string) error {
 	now := r.c.Now()
 	if len(kid) > maxKeyID || now.Before(r.missing[kid]) {
 		return jose.ErrUnknownKey
 	}
-	if r.lastTry.IsZero() || now.Sub(r.lastTry) >= r.c.MinRefetch {
-		return nil
+	if r.lastErr != nil && now.Sub(r.lastTry) < r.c.MinRefetch {
+		return r.lastErr // a broken issuer is not hammered
 	}
-	if r.lastErr != nil {
-		return r.lastErr
+	if !r.provoked.AllowN(now, 1) {
+		return jose.ErrUnknownKey
 	}
-	return jose.ErrUnknownKey
+	return nil
 }
 
 // remember that kid was not in a set just fetched. Full of kids that may not

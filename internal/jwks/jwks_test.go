@@ -151,27 +151,27 @@ func TestUnknownKeysProvokeFetchesAtALimitedRate(t *testing.T) {
 		for i := range 100 {
 			forKey(t, r, fmt.Sprint("x", i), 0, jose.ErrUnknownKey)
 		}
-		if n := w.count(); n != 1 {
-			t.Errorf("%d fetches at once, want 1", n)
+		if n := w.count(); n != burst {
+			t.Errorf("%d fetches at once, want %d", n, burst)
 		}
 		time.Sleep(defaultMinRefetch)
-		forKey(t, r, "x0", 0, jose.ErrUnknownKey)
-		forKey(t, r, "x1", 0, jose.ErrUnknownKey)
-		if n := w.count(); n != 2 {
-			t.Errorf("%d fetches after the limit, want 2", n)
+		forKey(t, r, "x98", 0, jose.ErrUnknownKey)
+		forKey(t, r, "x99", 0, jose.ErrUnknownKey)
+		if n := w.count(); n != burst+1 {
+			t.Errorf("%d fetches after the limit, want %d", n, burst+1)
 		}
-		// x0 was not there: it is not looked for again for a while, x1 is.
+		// x98 was not there: it is not looked for again for a while, x99 is.
 		time.Sleep(defaultMinRefetch)
-		forKey(t, r, "x0", 0, jose.ErrUnknownKey)
-		if n := w.count(); n != 2 {
+		forKey(t, r, "x98", 0, jose.ErrUnknownKey)
+		if n := w.count(); n != burst+1 {
 			t.Errorf("a key known to be missing was fetched")
 		}
-		w.add(t, "x1")
-		forKey(t, r, "x1", 2, nil)
+		w.add(t, "x99")
+		forKey(t, r, "x99", 2, nil)
 		// The set has changed: what was missing may be there now.
-		w.add(t, "x0")
+		w.add(t, "x98")
 		time.Sleep(defaultMinRefetch)
-		forKey(t, r, "x0", 3, nil)
+		forKey(t, r, "x98", 3, nil)
 		forKey(t, r, strings.Repeat("k", maxKeyID+1), 0, jose.ErrUnknownKey)
 		time.Sleep(time.Hour)
 		before := w.count()
@@ -180,6 +180,19 @@ func TestUnknownKeysProvokeFetchesAtALimitedRate(t *testing.T) {
 			t.Error("an endless kid was fetched")
 		}
 	})
+}
+
+// TestANewKeyIsFoundAtOnce: a rotation right after a fetch, or after a stray
+// kid, refuses nobody.
+func TestANewKeyIsFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.add(t, "k1")
+	r := w.remote(t)
+	forKey(t, r, "k1", 1, nil)
+	forKey(t, r, "stray", 0, jose.ErrUnknownKey)
+	w.add(t, "k2")
+	forKey(t, r, "k2", 2, nil)
 }
 
 func TestMissingKeysAreForgottenWithinBounds(t *testing.T) {
@@ -262,9 +275,9 @@ func TestRunFollowsTheIssuer(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- r.Run(ctx) }()
 
-		time.Sleep(time.Minute) // tries at 0, 1, 3, 7, 15, 31 s
-		if n := w.count(); n != 6 {
-			t.Errorf("%d tries in the first minute, want 6", n)
+		time.Sleep(time.Minute) // tries at 0, 1, 3, 7, 15, 31, 51 s
+		if n := w.count(); n != 7 {
+			t.Errorf("%d tries in the first minute, want 7", n)
 		}
 		w.set(func() { w.status, w.body = 200, "" })
 		time.Sleep(time.Minute)
