@@ -3,6 +3,7 @@ package verify
 import (
 	"container/list"
 	"crypto/sha256"
+	"encoding/json"
 	"sync"
 )
 
@@ -20,13 +21,34 @@ func (e *entry) current() bool {
 	return e.generation == generation
 }
 
-// What an entry is estimated to take; TestEntrySize measures it.
+// What an entry is estimated to take, in bytes; TestEntrySize measures it.
 const (
-	fixedSize = 2 << 10 // entry, token, places in list and map, the document's frame
-	perByte   = 12      // terms that one byte of payload becomes
+	entryFrame  = 1536 // entry, token, places in list and map, the document but for its claims
+	valueSize   = 80   // a term and its value
+	objectFrame = 160
+	memberFrame = 112 // but for the text of the name and the value
 )
 
-func entrySize(payload []byte) int { return fixedSize + perByte*len(payload) }
+// sizeOf estimates a claim as terms.
+func sizeOf(v any) int {
+	size := valueSize
+	switch v := v.(type) {
+	case string:
+		size += len(v)
+	case json.Number:
+		size += len(v)
+	case []any:
+		for _, e := range v {
+			size += sizeOf(e)
+		}
+	case map[string]any:
+		size += objectFrame
+		for name, e := range v {
+			size += memberFrame + len(name) + sizeOf(e)
+		}
+	}
+	return size
+}
 
 // maxShards bounds how many may look up at once without waiting for each other.
 const maxShards = 64
@@ -34,6 +56,20 @@ const maxShards = 64
 // digest is the SHA-256 of a whole compact token: two tokens that differ
 // anywhere never share an entry.
 type digest [sha256.Size]byte
+
+// digestOf hashes in pieces: converting the string at once would copy it to
+// the heap on every use.
+func digestOf(compact string) (d digest) {
+	var piece [512]byte
+	h := sha256.New()
+	for len(compact) > 0 {
+		n := copy(piece[:], compact)
+		h.Write(piece[:n])
+		compact = compact[n:]
+	}
+	h.Sum(d[:0])
+	return d
+}
 
 // cache holds entries within a number and a size. What it holds is split
 // among shards by digest, and so are both bounds.

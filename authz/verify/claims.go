@@ -37,15 +37,15 @@ func issuerOf(payload []byte) (string, error) {
 	return name, nil
 }
 
-// read turns the claims of a payload whose signature holds into a Token. The
-// clock is not its business.
-func (i *issuer) read(h jose.Header, payload []byte) (*Token, error) {
+// read turns the claims of a payload whose signature holds into a Token,
+// and says how many bytes it takes. The clock is not its business.
+func (i *issuer) read(h jose.Header, payload []byte) (t *Token, size int, err error) {
 	object, err := jose.ReadObject(payload)
 	if err != nil {
-		return nil, refused(err)
+		return nil, 0, refused(err)
 	}
 	c := claims{object: object}
-	t := &Token{
+	t = &Token{
 		Revocation: revocation.Token{
 			Issuer:   c.required("iss"),
 			ID:       c.text("jti"),
@@ -63,20 +63,20 @@ func (i *issuer) read(h jose.Header, payload []byte) (*Token, error) {
 	audience, kind := c.texts("aud"), c.text("typ")
 	switch {
 	case c.wrong != "":
-		return nil, wrongClaim(c.wrong)
+		return nil, 0, wrongClaim(c.wrong)
 	case t.Expires.IsZero():
-		return nil, wrongClaim("exp")
+		return nil, 0, wrongClaim("exp")
 	case t.Revocation.Issuer != i.trust.Issuer:
-		return nil, ErrIssuer
+		return nil, 0, ErrIssuer
 	case c.has("typ") && kind != keycloakAccess:
-		return nil, fmt.Errorf("%w: claim typ", ErrType)
+		return nil, 0, fmt.Errorf("%w: claim typ", ErrType)
 	case !i.trust.InsecureAnyAudience && !slices.ContainsFunc(audience, i.isAudience):
-		return nil, ErrAudience
+		return nil, 0, ErrAudience
 	}
 	if t.Input, err = input(t, object); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return t, nil
+	return t, entryFrame + sizeOf(object), nil
 }
 
 func (i *issuer) isAudience(name string) bool { return slices.Contains(i.trust.Audience, name) }

@@ -143,11 +143,11 @@ func (i *issuer) verify(ctx context.Context, compact string, h jose.Header) (*en
 	if h.KeyID == "" { // allowed in a set of one key
 		h.KeyID = set.Keys()[0].ID
 	}
-	token, err := i.read(h, payload)
+	token, size, err := i.read(h, payload)
 	if err != nil {
 		return nil, err
 	}
-	return &entry{token: token, issuer: i, generation: generation, size: entrySize(payload)}, nil
+	return &entry{token: token, issuer: i, generation: generation, size: size}, nil
 }
 
 // checkTime holds a token against the clock (RFC 7519 §4.1.4 and §4.1.5).

@@ -15,7 +15,6 @@ package verify
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -162,7 +161,7 @@ func (v *Verifier) verify(ctx context.Context, compact string) (*Token, error) {
 	if len(compact) > jose.MaxCompact {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrMalformed, jose.MaxCompact)
 	}
-	key := sha256.Sum256([]byte(compact))
+	key := digestOf(compact)
 	if e := v.cache.get(key); e != nil && e.current() {
 		v.metrics.hits.Inc()
 		return e.token, e.issuer.checkTime(e.token, v.now())
