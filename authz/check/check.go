@@ -2,6 +2,8 @@ package check
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,8 +76,8 @@ type Decision struct {
 	Route              string
 	Token              *verify.Token // nil without a verified token
 	PolicyRevision     string
-	RevocationRevision revocation.Revision
-	ID                 string // decision id
+	RevocationRevision revocation.Revision // of the state it was made on; 0 if it did not come to that
+	ID                 string              // decision id
 	Took               time.Duration
 }
 
@@ -146,17 +148,19 @@ func New(c Config) (*Checker, error) {
 }
 
 // newID draws an id that names a decision in logs; it is no secret.
-func newID() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()) }
+func newID() string {
+	var id [16]byte
+	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], rand.Uint64())
+	return hex.EncodeToString(id[:])
+}
 
 // Check decides. It never returns an error: what cannot be decided is refused.
 func (c *Checker) Check(ctx context.Context, r Request) Decision {
 	start := c.c.Now()
-	view := c.c.Revocations.Begin()
-	defer view.End()
-	s := &steps{c: c, r: &r, view: view, policy: c.c.Policy.Current()}
+	s := &steps{c: c, r: r, policy: c.c.Policy.Current()}
 	s.d.ID = c.c.NewID()
 	s.d.PolicyRevision = s.policy.Revision()
-	s.d.RevocationRevision = view.Revision()
 	s.run(ctx)
 	s.d.Took = c.c.Now().Sub(start)
 	c.metrics.decided(s.d)
@@ -167,23 +171,26 @@ func (c *Checker) Check(ctx context.Context, r Request) Decision {
 // steps is one decision under way.
 type steps struct {
 	c      *Checker
-	r      *Request
+	r      Request
 	view   revocation.View
 	policy *policy.Policy
 	stale  bool
 	d      Decision
+	buf    [256]byte // of the key
 }
 
 // run takes the steps in order; each says whether the next is to be taken.
 func (s *steps) run(ctx context.Context) {
 	cred, ok := s.credential()
-	if !ok {
+	if !ok || !s.verify(ctx, cred) {
 		return
 	}
-	if cred.Token != "" && !(s.verify(ctx, cred) && s.alive()) {
-		return
-	}
-	if s.decide(ctx) {
+	// Not sooner: verify may wait for keys, and whoever revokes waits for
+	// every view that began before.
+	s.view = s.c.c.Revocations.Begin()
+	defer s.view.End()
+	s.d.RevocationRevision = s.view.Revision()
+	if s.alive() && s.decide(ctx) {
 		s.answer()
 	}
 }
@@ -192,19 +199,18 @@ func (s *steps) run(ctx context.Context) {
 // leave the route public.
 func (s *steps) credential() (credential.Credential, bool) {
 	cred, err := credential.FromAuthorization(s.r.Authorization)
-	switch {
-	case errors.Is(err, credential.ErrNone):
-		s.stale = s.c.c.Trust("") != revocation.Fresh
-		return credential.Credential{}, true
-	case err != nil:
+	if err != nil && !errors.Is(err, credential.ErrNone) {
 		s.refuse(BadRequest, err)
 		return credential.Credential{}, false
 	}
 	return cred, true
 }
 
-// verify checks what the token says of itself.
+// verify checks what the token, if there is one, says of itself.
 func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
+	if cred.Token == "" {
+		return true
+	}
 	token, err := s.c.c.Verifier.Verify(ctx, cred.Token)
 	switch {
 	case errors.Is(err, verify.ErrUnavailable):
@@ -218,9 +224,14 @@ func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
 	return true
 }
 
-// alive checks that no record kills the token, and that our knowing so counts.
+// alive checks that no record kills the token, if there is one, and that our
+// knowing so counts.
 func (s *steps) alive() bool {
 	t := s.d.Token
+	if t == nil {
+		s.stale = s.c.c.Trust("") != revocation.Fresh
+		return true
+	}
 	switch s.c.c.Trust(t.Revocation.Issuer) {
 	case revocation.Fresh:
 	case revocation.Stale:
@@ -250,8 +261,7 @@ func (s *steps) alive() bool {
 // decide asks the policy.
 func (s *steps) decide(ctx context.Context) bool {
 	s.d.Route, _ = s.policy.Route(s.r.Method, s.r.Path)
-	var buf [256]byte
-	key, keyed := s.key(buf[:0])
+	key, keyed := s.key(s.buf[:0])
 	if keyed {
 		if result, ok := recall(s.d.Token, s.policy, key); ok {
 			s.d.Result = result

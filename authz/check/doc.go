@@ -4,8 +4,8 @@
 //
 // # What holds whatever happens
 //
-// Every request that carries a token is checked for revocation, on the state
-// that stands when its decision begins and is pinned until it ends; no cache
+// Every request that carries a token is checked for revocation, on a state no
+// older than the request, which is pinned until the decision is made; no cache
 // stands above that check. Whatever cannot be decided is refused.
 //
 // # The decision cache
