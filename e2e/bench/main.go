@@ -152,6 +152,7 @@ func (b *bench) startIssuer(ctx context.Context) (err error) {
 	}
 	b.stack, err = stack.Start(ctx, stack.Config{
 		Tegata: b.options.tegata, Dir: filepath.Join(b.dir, "stack"),
+		Lease: 5 * time.Second, // what operators get unless they say otherwise
 		Realm: longLived(stack.Realm, "ES256"), More: [][]byte{longLived(rsaRealm, "RS256")},
 	})
 	if err != nil {
