@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -122,6 +121,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// streamWorkers are goroutines that stay, with the stacks that a check has
+// grown: that is cheaper than a new one each, as long as there are as many as
+// checks in flight. More checks than these get goroutines of their own.
+const streamWorkers = 64
+
 // serve builds the gRPC server.
 func (s *Server) serve(c Config, checker *check.Checker) error {
 	door, err := extauthz.New(extauthz.Config{Checker: checker, Logger: c.Logger})
@@ -130,8 +134,7 @@ func (s *Server) serve(c Config, checker *check.Checker) error {
 	}
 	options := []grpc.ServerOption{
 		extauthz.Codec(),
-		// A check is short: a worker that is there costs less than a new goroutine.
-		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))),
+		grpc.NumStreamWorkers(streamWorkers),
 	}
 	if c.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(c.TLS)))
