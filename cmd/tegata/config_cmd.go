@@ -9,7 +9,7 @@ type configCmd struct {
 }
 
 type configCheckCmd struct {
-	File string   `arg:"" help:"Configuration file."`
+	File string   `arg:"" optional:"" default:"tegata.yaml" help:"Configuration file (default: tegata.yaml)."`
 	Set  []string `sep:"none" placeholder:"KEY=VALUE" help:"Override a key."`
 }
 
