@@ -174,6 +174,18 @@ func TestWithoutKeysNothingIsDecided(t *testing.T) {
 	verified(t, v, w.token(t, map[string]any{"jti": "2"})) // the keys outlive their source
 }
 
+// TestTheWholeTokenIsTheKey: were any byte left out, a token could borrow the
+// verification of another.
+func TestTheWholeTokenIsTheKey(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("0123456789abcdef", jose.MaxCompact/16)
+	for _, n := range []int{0, 1, 511, 512, 513, 1024, 1025, 4000, jose.MaxCompact} {
+		if digestOf(text[:n]) != sha256.Sum256([]byte(text[:n])) {
+			t.Errorf("%d bytes: not their SHA-256", n)
+		}
+	}
+}
+
 func TestTheCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ size, bytes int }{

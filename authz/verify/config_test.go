@@ -140,17 +140,19 @@ func TestFigures(t *testing.T) {
 	w.pass(time.Hour)
 	_, _ = v.Verify(t.Context(), token)
 	_, _ = v.Verify(t.Context(), "x")
+	w.set(func() { w.down = true })
+	_, _ = v.Verify(t.Context(), w.token(t, map[string]any{"exp": w.clock().Add(time.Hour).Unix()}))
 	got := figures(t, registry)
 	for name, want := range map[string]float64{
 		"tegata_key_fetches_total https://id.example/realms/demo ok":    2,
-		"tegata_key_fetches_total https://id.example/realms/demo error": 0,
-		"tegata_token_cache_entries":                                    1,
+		"tegata_key_fetches_total https://id.example/realms/demo error": 1,
+		"tegata_token_cache_entries":                                    2,
 		"tegata_token_cache_lookups_total hit":                          3,
-		"tegata_token_cache_lookups_total miss":                         4,
+		"tegata_token_cache_lookups_total miss":                         5,
 		"tegata_token_verifications_total audience":                     2,
 		"tegata_token_verifications_total expired":                      1,
 		"tegata_token_verifications_total malformed":                    1,
-		"tegata_token_verifications_total ok":                           3,
+		"tegata_token_verifications_total ok":                           4,
 		"tegata_token_verifications_total signature":                    0,
 	} {
 		if v, ok := got[name]; !ok || v != want {

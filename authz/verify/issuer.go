@@ -167,7 +167,6 @@ func (i *issuer) checkTime(t *Token, now time.Time) error {
 // detail is kept as text: it is for the log, and the errors are ours alone.
 func refused(err error) error {
 	for _, pair := range [...][2]error{
-		{jwks.ErrUnavailable, ErrUnavailable},
 		{jose.ErrMalformed, ErrMalformed},
 		{jose.ErrAlgorithm, ErrAlgorithm},
 		{jose.ErrType, ErrType},
@@ -178,5 +177,5 @@ func refused(err error) error {
 			return fmt.Errorf("%w: %v", pair[1], err)
 		}
 	}
-	return fmt.Errorf("%w: %v", ErrUnavailable, err) // unheard of: not the caller's fault
+	return fmt.Errorf("%w: %v", ErrUnavailable, err) // jwks.ErrUnavailable, as a rule; not the caller's fault
 }
