@@ -89,7 +89,7 @@ func (h *Handler) ResponseModes() []string { return responseModes() }
 func (h *Handler) Authorize(w http.ResponseWriter, req *http.Request, r realm.Realm) {
 	p, err := read(req)
 	if err != nil {
-		h.refuse(w, req, r, &pageError{"invalidRequest", err})
+		h.refuse(w, req, r, &theme.Error{Text: "invalidRequest", Cause: err})
 		return
 	}
 	c, err := h.client(req.Context(), r, p.get("client_id"))
@@ -160,22 +160,22 @@ func (h *Handler) Authenticate(w http.ResponseWriter, req *http.Request, r realm
 // changed meanwhile.
 func (h *Handler) reopen(req *http.Request, r realm.Realm) (request, oauth.Form, error) {
 	if err := h.cross.Check(req); err != nil {
-		return request{}, nil, &pageError{"staleForm", err}
+		return request{}, nil, &theme.Error{Text: "staleForm", Cause: err}
 	}
 	form, err := oauth.ParseForm(req)
 	if err != nil {
-		return request{}, nil, &pageError{"invalidRequest", err}
+		return request{}, nil, &theme.Error{Text: "invalidRequest", Cause: err}
 	}
 	var q request
 	if err := h.c.Forms.Open(req, r.Name, purpose, form["session_code"], &q); err != nil {
-		return request{}, nil, &pageError{"staleForm", err}
+		return request{}, nil, &theme.Error{Text: "staleForm", Cause: err}
 	}
 	c, err := h.client(req.Context(), r, q.ClientID)
 	if err != nil {
 		return request{}, nil, err
 	}
 	if !c.Enabled || !c.StandardFlowEnabled || !c.AllowsRedirect(q.RedirectURI) {
-		return request{}, nil, &pageError{text: "clientDisabled"}
+		return request{}, nil, &theme.Error{Text: "clientDisabled"}
 	}
 	return q, form, nil
 }
@@ -243,11 +243,11 @@ func (h *Handler) ask(w http.ResponseWriter, req *http.Request, r realm.Realm, q
 // client returns an existing client; whether it is enabled is for the caller.
 func (h *Handler) client(ctx context.Context, r realm.Realm, clientID string) (client.Client, error) {
 	if clientID == "" {
-		return client.Client{}, &pageError{text: "invalidRequest"}
+		return client.Client{}, &theme.Error{Text: "invalidRequest"}
 	}
 	c, err := h.c.Clients.ByClientID(ctx, r, clientID)
 	if errors.Is(err, client.ErrNotFound) {
-		return client.Client{}, &pageError{"clientNotFound", err}
+		return client.Client{}, &theme.Error{Text: "clientNotFound", Cause: err}
 	}
 	return c, err
 }
@@ -264,12 +264,7 @@ func (h *Handler) session(req *http.Request, r realm.Realm) (session.UserSession
 // refuse shows an error page: 400 for the request's fault, 500 for ours.
 func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, r realm.Realm, err error) {
 	h.log(req, r, "", err)
-	status, text := http.StatusInternalServerError, "serverError"
-	var e *pageError
-	if errors.As(err, &e) {
-		status, text = http.StatusBadRequest, e.text
-	}
-	h.page(w, req, theme.Page{Name: "error", Status: status, Realm: r.Name, Data: text})
+	h.page(w, req, theme.ErrorPage(r.Name, err))
 }
 
 func (h *Handler) page(w http.ResponseWriter, req *http.Request, p theme.Page) {
@@ -282,7 +277,7 @@ func (h *Handler) page(w http.ResponseWriter, req *http.Request, p theme.Page) {
 // log tells of a refusal; what the caller is not to blame for is an error.
 func (h *Handler) log(req *http.Request, r realm.Realm, clientID string, err error) {
 	level := slog.LevelInfo
-	var page *pageError
+	var page *theme.Error
 	if !errors.As(err, &page) && asError(err).Code == "server_error" && !refusedPerson(err) {
 		level = slog.LevelError
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/theme"
 )
 
 // Limits of what a request may carry, in bytes.
@@ -72,37 +73,22 @@ func read(req *http.Request) (parameters, error) {
 	return p, nil
 }
 
-// pageError is an error that is shown to the person, never sent to a client.
-type pageError struct {
-	text  string // key of a text of theme
-	cause error
-}
-
-func (e *pageError) Error() string {
-	if e.cause == nil {
-		return e.text
-	}
-	return e.text + ": " + e.cause.Error()
-}
-
-func (e *pageError) Unwrap() error { return e.cause }
-
 // destination is the first gate: the parts of p that say where an answer may
 // go. c is the client of p's client_id.
 func destination(p parameters, c client.Client) (request, error) {
 	if slices.Contains(p.repeated, "client_id") || slices.Contains(p.repeated, "redirect_uri") {
-		return request{}, &pageError{text: "invalidRequest"}
+		return request{}, &theme.Error{Text: "invalidRequest"}
 	}
 	if !c.Enabled {
-		return request{}, &pageError{text: "clientDisabled"}
+		return request{}, &theme.Error{Text: "clientDisabled"}
 	}
 	uri := p.get("redirect_uri")
 	if uri == "" || len(uri) > maxParameter || !c.AllowsRedirect(uri) || !oauth.SafeRedirect(uri) {
-		return request{}, &pageError{text: "invalidRedirect"}
+		return request{}, &theme.Error{Text: "invalidRedirect"}
 	}
 	state, hasState := p.values["state"]
 	if len(state) > maxParameter {
-		return request{}, &pageError{text: "invalidRequest"}
+		return request{}, &theme.Error{Text: "invalidRequest"}
 	}
 	return request{ClientID: c.ClientID, RedirectURI: uri, Mode: "query", State: state, HasState: hasState}, nil
 }

@@ -53,7 +53,7 @@ func (h *Handler) hint(ctx context.Context, r realm.Realm, compact string) (*tok
 		return nil, err
 	}
 	if err != nil || read.Kind != token.ID {
-		return nil, &pageError{"invalidHint", err}
+		return nil, &theme.Error{Text: "invalidHint", Cause: err}
 	}
 	return &read, nil
 }
@@ -63,7 +63,7 @@ func (h *Handler) wish(ctx context.Context, r realm.Realm, form oauth.Form, hint
 	clientID, uri := form["client_id"], form["post_logout_redirect_uri"]
 	if hint != nil {
 		if clientID != "" && !slices.Contains(hint.Audience, clientID) {
-			return wish{}, &pageError{text: "invalidHint"}
+			return wish{}, &theme.Error{Text: "invalidHint"}
 		}
 		clientID = hint.Token.Client
 	}
@@ -71,17 +71,17 @@ func (h *Handler) wish(ctx context.Context, r realm.Realm, form oauth.Form, hint
 		return wish{}, nil
 	}
 	if clientID == "" {
-		return wish{}, &pageError{text: "missingHint"}
+		return wish{}, &theme.Error{Text: "missingHint"}
 	}
 	c, err := h.c.Clients.ByClientID(ctx, r, clientID)
 	if errors.Is(err, client.ErrNotFound) {
-		return wish{}, &pageError{"clientNotFound", err}
+		return wish{}, &theme.Error{Text: "clientNotFound", Cause: err}
 	}
 	if err != nil {
 		return wish{}, err
 	}
 	if !c.Enabled || !c.AllowsPostLogout(uri) || !oauth.SafeRedirect(uri) || len(form["state"]) > maxState {
-		return wish{}, &pageError{text: "invalidLogoutRedirect"}
+		return wish{}, &theme.Error{Text: "invalidLogoutRedirect"}
 	}
 	return wish{RedirectURI: uri, State: form["state"]}, nil
 }
@@ -108,17 +108,17 @@ func (h *Handler) confirm(w http.ResponseWriter, req *http.Request, r realm.Real
 // Confirm answers the POST of the confirmation page.
 func (h *Handler) Confirm(w http.ResponseWriter, req *http.Request, r realm.Realm) {
 	if err := h.cross.Check(req); err != nil {
-		h.refuse(w, req, r, &pageError{"staleForm", err})
+		h.refuse(w, req, r, &theme.Error{Text: "staleForm", Cause: err})
 		return
 	}
 	form, err := oauth.ParseForm(req)
 	if err != nil {
-		h.refuse(w, req, r, &pageError{"invalidRequest", err})
+		h.refuse(w, req, r, &theme.Error{Text: "invalidRequest", Cause: err})
 		return
 	}
 	var goal wish
 	if err := h.c.Forms.Open(req, r.Name, purpose, form["session_code"], &goal); err != nil {
-		h.refuse(w, req, r, &pageError{"staleForm", err})
+		h.refuse(w, req, r, &theme.Error{Text: "staleForm", Cause: err})
 		return
 	}
 	s, err := h.browser(req, r)

@@ -95,7 +95,7 @@ func New(c Config) (*Handler, error) {
 func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.Realm) {
 	form, err := parameters(req)
 	if err != nil {
-		h.refuse(w, req, r, &pageError{"invalidRequest", err})
+		h.refuse(w, req, r, &theme.Error{Text: "invalidRequest", Cause: err})
 		return
 	}
 	if req.Method == http.MethodPost && form["refresh_token"] != "" {
@@ -164,30 +164,14 @@ func (h *Handler) end(w http.ResponseWriter, req *http.Request, r realm.Realm, s
 	return nil
 }
 
-// pageError is an error that is shown to the person.
-type pageError struct {
-	text  string // key of a text of theme
-	cause error
-}
-
-func (e *pageError) Error() string {
-	if e.cause == nil {
-		return e.text
-	}
-	return e.text + ": " + e.cause.Error()
-}
-
-func (e *pageError) Unwrap() error { return e.cause }
-
 // refuse shows an error page: 400 for the request's fault, 500 for ours.
 func (h *Handler) refuse(w http.ResponseWriter, req *http.Request, r realm.Realm, err error) {
-	status, text, level := http.StatusInternalServerError, "serverError", slog.LevelError
-	var e *pageError
-	if errors.As(err, &e) {
-		status, text, level = http.StatusBadRequest, e.text, slog.LevelInfo
+	page, level := theme.ErrorPage(r.Name, err), slog.LevelInfo
+	if page.Status >= http.StatusInternalServerError {
+		level = slog.LevelError
 	}
 	h.c.Logger.Log(req.Context(), level, "logout refused", "realm", r.Name, "err", err)
-	h.page(w, req, theme.Page{Name: "error", Status: status, Realm: r.Name, Data: text})
+	h.page(w, req, page)
 }
 
 func (h *Handler) page(w http.ResponseWriter, req *http.Request, p theme.Page) {
