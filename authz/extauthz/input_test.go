@@ -63,25 +63,32 @@ func slowInput(t testing.TB, req *authv3.CheckRequest) ast.Value {
 	return v
 }
 
+// arrived is a request as the door has it, and its input document.
+func arrived(t *testing.T, req *authv3.CheckRequest) (*request, ast.Object) {
+	t.Helper()
+	message, err := proto.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := newRequest(string(message))
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, err := r.input()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, ast.NewObject(members...)
+}
+
 func TestInputIsThePluginsFieldForField(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(7, 8))
 	for range 3000 {
 		req := generateRequest(rng)
 		want := slowInput(t, req)
-		message, err := proto.Marshal(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := newRequest(string(message))
-		if err != nil {
-			t.Fatal(err)
-		}
-		members, err := r.input()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := ast.NewObject(members...); got.Compare(want) != 0 {
+		_, got := arrived(t, req)
+		if got.Compare(want) != 0 {
 			t.Fatalf("request %v\ngot  %v\nwant %v", req, got, want)
 		}
 	}
@@ -107,21 +114,10 @@ func TestKeyIsWhatTheDocumentHas(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(9, 10))
 	for range 1000 {
-		message, err := proto.Marshal(generateRequest(rng))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := newRequest(string(message))
-		if err != nil {
-			t.Fatal(err)
-		}
-		members, err := r.input()
-		if err != nil {
-			t.Fatal(err)
-		}
+		r, document := arrived(t, generateRequest(rng))
 		for _, path := range paths {
 			got, ok := r.key(nil, path)
-			want, _ := reads.Reads{Paths: []reads.Path{path}}.AppendKey(nil, ast.NewObject(members...))
+			want, _ := reads.Reads{Paths: []reads.Path{path}}.AppendKey(nil, document)
 			if !ok || !bytes.Equal(got, want) {
 				t.Fatalf("%v: key %q, want %q", path, got, want)
 			}
