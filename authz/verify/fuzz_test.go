@@ -48,7 +48,8 @@ func FuzzClaims(f *testing.F) {
 		{"x": map[string]any{"y": []any{nil, true, 1.5, "\u00e9"}}},
 		{"nbf": 0, "iat": 0},
 		{"typ": "ID"},
-		{"sub": ""}, {"iss": "https://evil.example"},
+		{"sub": ""},
+		{"iss": "https://evil.example"},
 	} {
 		f.Add(must(json.Marshal(with(changes)))(f))
 	}
