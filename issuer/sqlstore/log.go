@@ -10,10 +10,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/revocation"
-	"github.com/tegata/tegata/revocation/watch"
 )
-
-var _ watch.Source = (*DB)(nil)
 
 // begin begins the log of a new store under an epoch of its own.
 func (db *DB) begin(ctx context.Context, rand io.Reader) error {
