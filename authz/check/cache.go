@@ -23,7 +23,13 @@ const (
 // immutable: a new decision makes a new memory.
 type memory struct {
 	policy    *policy.Policy
-	decisions map[string]policy.Result
+	decisions map[string]*remembered
+}
+
+// remembered is one decision, and what the door made of it.
+type remembered struct {
+	result policy.Result
+	made   Made
 }
 
 // key appends the encoding of everything the policy can read but the token,
@@ -66,23 +72,24 @@ func (s *steps) appendRevocation(dst []byte) []byte {
 	return dst
 }
 
-// recall returns the policy's decision about the token under a key.
-func recall(t *verify.Token, p *policy.Policy, key []byte) (policy.Result, bool) {
+// recall returns the policy's decision about the token under a key, or nil.
+func recall(t *verify.Token, p *policy.Policy, key []byte) *remembered {
 	m, _ := t.Memo.Load().(*memory)
 	if m == nil || m.policy != p {
-		return policy.Result{}, false
+		return nil
 	}
-	result, ok := m.decisions[string(key)]
-	return result, ok
+	return m.decisions[string(key)]
 }
 
 // remember adds a decision. Of two that race one may be lost, which costs an
 // evaluation. A full memory starts anew.
-func remember(t *verify.Token, p *policy.Policy, key []byte, result policy.Result) {
-	next := &memory{policy: p, decisions: map[string]policy.Result{}}
+func remember(t *verify.Token, p *policy.Policy, key []byte, result policy.Result) *remembered {
+	next := &memory{policy: p, decisions: map[string]*remembered{}}
 	if old, _ := t.Memo.Load().(*memory); old != nil && old.policy == p && len(old.decisions) < maxRemembered {
 		next.decisions = maps.Clone(old.decisions)
 	}
-	next.decisions[string(key)] = result
+	r := &remembered{result: result}
+	next.decisions[string(key)] = r
 	t.Memo.Store(next)
+	return r
 }

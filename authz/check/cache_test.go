@@ -188,14 +188,14 @@ func TestOldPolicyDoesNotAnswerForTheNew(t *testing.T) {
 	b.reload(t, "allow := false")
 	key := []byte("k")
 	remember(tok, old, key, policy.Result{Allowed: true})
-	if r, ok := recall(tok, b.c.Policy.Current(), key); ok {
+	if r := recall(tok, b.c.Policy.Current(), key); r != nil {
 		t.Errorf("recalled %+v", r)
 	}
-	if r, ok := recall(tok, old, key); !ok || !r.Allowed {
-		t.Errorf("the old policy recalls %+v, %v", r, ok)
+	if r := recall(tok, old, key); r == nil || !r.result.Allowed {
+		t.Errorf("the old policy recalls %+v", r)
 	}
 	remember(tok, b.c.Policy.Current(), []byte("other"), policy.Result{})
-	if r, ok := recall(tok, b.c.Policy.Current(), key); ok {
+	if r := recall(tok, b.c.Policy.Current(), key); r != nil {
 		t.Errorf("the new policy took over %+v", r)
 	}
 }

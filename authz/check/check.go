@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -79,7 +80,26 @@ type Decision struct {
 	RevocationRevision revocation.Revision // of the state it was made on; 0 if it did not come to that
 	ID                 string              // decision id
 	Took               time.Duration
+
+	// Made is where a door keeps what it made of this decision, for the next
+	// time that it is remembered; nil if it is not. What is kept may depend on
+	// nothing but Allowed, Reason, Result, Token and PolicyRevision.
+	Made *Made
 }
+
+// Made holds one value; it is safe for concurrent use.
+type Made struct{ value atomic.Pointer[any] }
+
+// Load returns the value, or nil.
+func (m *Made) Load() any {
+	if v := m.value.Load(); v != nil {
+		return *v
+	}
+	return nil
+}
+
+// Store replaces the value.
+func (m *Made) Store(v any) { m.value.Store(&v) }
 
 // OnStale says what to do without a valid lease: revocation.md, "Stale".
 type OnStale string
@@ -263,8 +283,8 @@ func (s *steps) decide(ctx context.Context) bool {
 	s.d.Route, _ = s.policy.Route(s.r.Method, s.r.Path)
 	key, keyed := s.key(s.buf[:0])
 	if keyed {
-		if result, ok := recall(s.d.Token, s.policy, key); ok {
-			s.d.Result = result
+		if m := recall(s.d.Token, s.policy, key); m != nil {
+			s.d.Result, s.d.Made = m.result, &m.made
 			s.c.metrics.cached.Inc()
 			return true
 		}
@@ -279,7 +299,7 @@ func (s *steps) decide(ctx context.Context) bool {
 		return false
 	}
 	if keyed {
-		remember(s.d.Token, s.policy, key, s.d.Result)
+		s.d.Made = &remember(s.d.Token, s.policy, key, s.d.Result).made
 	}
 	return true
 }

@@ -15,20 +15,17 @@ import (
 	"github.com/tegata/tegata/authz/check"
 )
 
-// answer turns a decision into Envoy's response.
-func answer(d check.Decision) *authv3.CheckResponse {
-	var resp *authv3.CheckResponse
+// response turns a decision into Envoy's response, but for its metadata.
+func response(d *check.Decision) *authv3.CheckResponse {
 	if d.Allowed {
-		resp = allow(d)
-	} else {
-		resp = refuse(d.Status, d.Headers, d.Body)
-		resp.GetDeniedResponse().Headers = append(resp.GetDeniedResponse().Headers, headerOptions(d.Result.ResponseHeadersToAdd)...)
+		return allow(d)
 	}
-	resp.DynamicMetadata = dynamicMetadata(d)
+	resp := refuse(d.Status, d.Headers, d.Body)
+	resp.GetDeniedResponse().Headers = append(resp.GetDeniedResponse().Headers, headerOptions(d.Result.ResponseHeadersToAdd)...)
 	return resp
 }
 
-func allow(d check.Decision) *authv3.CheckResponse {
+func allow(d *check.Decision) *authv3.CheckResponse {
 	ok := &authv3.OkHttpResponse{
 		Headers:                 headerOptions(d.Headers),
 		HeadersToRemove:         d.Result.RequestHeadersToRemove,
@@ -94,9 +91,10 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// dynamicMetadata is what later filters and access logs may use: the policy's
-// own, then ours, which it cannot change. Never the token.
-func dynamicMetadata(d check.Decision) *structpb.Struct {
+// fixedMetadata is what later filters and access logs may use: the policy's
+// own, then ours, which it cannot change. Never the token. What differs from
+// one request to the next is appendMetadata's.
+func fixedMetadata(d *check.Decision) *structpb.Struct {
 	fields := make(map[string]*structpb.Value, 10)
 	for key, value := range d.Result.DynamicMetadata {
 		if v, err := structpb.NewValue(plain(value)); err == nil {
@@ -109,10 +107,8 @@ func dynamicMetadata(d check.Decision) *structpb.Struct {
 		}
 	}
 	set("reason", string(d.Reason))
-	set("decision_id", d.ID)
 	set("route", d.Route)
 	set("policy_revision", d.PolicyRevision)
-	fields["revocation_revision"] = structpb.NewNumberValue(float64(d.RevocationRevision))
 	if d.Token != nil {
 		set("issuer", d.Token.Revocation.Issuer)
 		set("subject", d.Token.Revocation.Subject)
@@ -123,6 +119,8 @@ func dynamicMetadata(d check.Decision) *structpb.Struct {
 		}
 		fields["scopes"] = structpb.NewListValue(&structpb.ListValue{Values: scopes})
 	}
+	delete(fields, metadataID)
+	delete(fields, metadataRevision)
 	return &structpb.Struct{Fields: fields}
 }
 

@@ -15,10 +15,21 @@ func Codec() grpc.ServerOption {
 	return grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(grpcproto.Name)})
 }
 
-// frame is a message that is not decoded.
+// frame is a request that is not decoded.
 type frame struct{ message string }
 
+// reply is a response that is encoded.
+type reply []byte
+
 type codec struct{ encoding.CodecV2 }
+
+// Marshal passes a reply on as it is.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if r, ok := v.(reply); ok {
+		return mem.BufferSlice{mem.SliceBuffer(r)}, nil
+	}
+	return c.CodecV2.Marshal(v)
+}
 
 // Unmarshal copies the bytes of a frame, since gRPC takes its buffers back.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

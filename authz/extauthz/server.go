@@ -71,19 +71,20 @@ func (s *Server) handle(_ any, ctx context.Context, decode func(any) error, inte
 }
 
 // check answers one message. A panic below, a bug of ours, is a refusal.
-func (s *Server) check(ctx context.Context, message string) (resp *authv3.CheckResponse) {
+func (s *Server) check(ctx context.Context, message string) (answer reply) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "check panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			resp = refuse(http.StatusForbidden, nil, "")
+			answer = encode(refuse(http.StatusForbidden, nil, ""))
 		}
 	}()
 	r, err := newRequest(message)
 	if err != nil {
 		s.log.WarnContext(ctx, "check request does not decode", "error", err)
-		return refuse(http.StatusBadRequest, nil, "")
+		return encode(refuse(http.StatusBadRequest, nil, ""))
 	}
-	return answer(s.checker.Check(ctx, r.check()))
+	d := s.checker.Check(ctx, r.check())
+	return render(&d).reply(&d)
 }
 
 // request is one CheckRequest: scanned, and decoded in full when need be.

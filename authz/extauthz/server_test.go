@@ -35,6 +35,16 @@ func server(t testing.TB, f checkerFunc) *Server {
 	return s
 }
 
+// ask is check, decoded.
+func (s *Server) ask(t testing.TB, message string) *authv3.CheckResponse {
+	t.Helper()
+	resp := new(authv3.CheckResponse)
+	if err := proto.Unmarshal(s.check(t.Context(), message), resp); err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
 func marshal(t testing.TB, http *authv3.AttributeContext_HttpRequest) string {
 	t.Helper()
 	b, err := proto.Marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{
@@ -75,7 +85,7 @@ func TestEveryAuthorizationFieldIsSeen(t *testing.T) {
 			server(t, func(r check.Request) check.Decision {
 				got = r.Authorization
 				return check.Decision{}
-			}).check(t.Context(), marshal(t, tt.http))
+			}).ask(t, marshal(t, tt.http))
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("authorization (-want +got):\n%s", d)
 			}
@@ -90,7 +100,7 @@ func TestRefusalsUseTheTwoCodesThatEnvoyTakesForRefusals(t *testing.T) {
 	} {
 		resp := server(t, func(check.Request) check.Decision {
 			return check.Decision{Status: status, Body: "b", Headers: http.Header{"Www-Authenticate": {"Bearer"}}}
-		}).check(t.Context(), marshal(t, nil))
+		}).ask(t, marshal(t, nil))
 		denied := resp.GetDeniedResponse()
 		if got := codes.Code(resp.GetStatus().GetCode()); got != want || denied == nil {
 			t.Fatalf("status %d: code %v, want %v with a denied_response", status, got, want)
@@ -107,11 +117,11 @@ func TestRefusalsUseTheTwoCodesThatEnvoyTakesForRefusals(t *testing.T) {
 func TestWhatCannotBeDecidedIsRefused(t *testing.T) {
 	t.Parallel()
 	panics := server(t, func(check.Request) check.Decision { panic("bug") })
-	if resp := panics.check(t.Context(), marshal(t, nil)); resp.GetDeniedResponse().GetStatus().GetCode() != 403 {
+	if resp := panics.ask(t, marshal(t, nil)); resp.GetDeniedResponse().GetStatus().GetCode() != 403 {
 		t.Errorf("a panic gives %v", resp)
 	}
 	allows := server(t, func(check.Request) check.Decision { return check.Decision{Allowed: true} })
-	if resp := allows.check(t.Context(), "\x0a\xff"); resp.GetDeniedResponse().GetStatus().GetCode() != 400 {
+	if resp := allows.ask(t, "\x0a\xff"); resp.GetDeniedResponse().GetStatus().GetCode() != 400 {
 		t.Errorf("broken bytes give %v", resp)
 	}
 }
@@ -129,7 +139,7 @@ func TestAllowCarriesWhatThePolicySaid(t *testing.T) {
 				DynamicMetadata: map[string]any{"own": []any{"x"}, "subject": "forged"},
 			},
 		}
-	}).check(t.Context(), marshal(t, nil))
+	}).ask(t, marshal(t, nil))
 	ok := resp.GetOkResponse()
 	if ok == nil || codes.Code(resp.GetStatus().GetCode()) != codes.OK {
 		t.Fatalf("response = %v", resp)
@@ -198,7 +208,7 @@ func FuzzCheck(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
-		resp := s.check(t.Context(), string(message))
+		resp := s.ask(t, string(message))
 		if resp.GetDeniedResponse() == nil {
 			t.Fatalf("answered %v", resp)
 		}
