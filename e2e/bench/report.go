@@ -134,7 +134,7 @@ func round(f float64) float64 { return math.Round(f*1000) / 1000 }
 func (r report) print(w io.Writer) {
 	p := printer{w}
 	if len(r.Rows) > 0 {
-		p.line("\nThrough Envoy (--concurrency 1, direct response; wrk -t1 -c%d; ES256 tokens of %d bytes; medians of interleaved rounds)", connections, r.TokenBytes)
+		p.line("\nThrough Envoy (--concurrency 1, direct response; wrk -t1 -c%d; ES256 tokens of %d bytes; medians of interleaved rounds, all tokens seen before)", connections, r.TokenBytes)
 		table(w, r.Rows, true)
 	}
 	if len(r.Controls) > 0 {
