@@ -1,0 +1,29 @@
+package sqlstore_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/tegata/tegata/issuer/sqlstore"
+	"github.com/tegata/tegata/issuer/storetest"
+)
+
+// open opens a store and closes it when the test ends.
+func open(t testing.TB, path string) *sqlstore.DB {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t testing.TB) storetest.Store { return open(t, filepath.Join(t.TempDir(), "tegata.db")) })
+}
