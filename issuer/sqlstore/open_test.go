@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -130,9 +131,16 @@ func TestTwoProcessesShareAStore(t *testing.T) {
 		go func() {
 			var err error
 			for range each {
-				_, e := db.Sessions().Write(context.Background(), func(tx session.Tx) error {
+				var read revocation.Revision
+				rev, e := db.Sessions().Write(context.Background(), func(tx session.Tx) (err error) {
+					if read, err = tx.Revision(); err != nil {
+						return err
+					}
 					return tx.Revoke("r", record(revocation.KindToken, "a"))
 				})
+				if e == nil && rev != read+1 {
+					e = fmt.Errorf("read %d, wrote %d: another came between", read, rev)
+				}
 				err = errors.Join(err, e)
 			}
 			done <- err

@@ -201,9 +201,13 @@ func testMarks(t *testing.T, s Store) {
 	settle(t, s)
 	high, low := noon.Add(time.Hour), noon.Add(time.Minute)
 	write(t, s, func(tx session.Tx) error { return tx.MarkMinted("r-1", "shop", high) })
-	write(t, s, func(tx session.Tx) error {
-		return errors.Join(tx.MarkMinted("r-1", "shop", low), tx.MarkMinted("r-1", "nobody", high.Add(time.Hour)))
+	write(t, s, func(tx session.Tx) error { return tx.MarkMinted("r-1", "shop", low) })
+	read(t, s, func(v session.View) error {
+		r, err := v.RealmStanding("r-1")
+		same(t, "realm", session.Standing{Enabled: true, MaxAccessExp: high}, r)
+		return err
 	})
+	write(t, s, func(tx session.Tx) error { return tx.MarkMinted("r-1", "nobody", high.Add(time.Hour)) })
 	read(t, s, func(v session.View) error {
 		r, err1 := v.RealmStanding("r-1")
 		c, err2 := v.ClientStanding("r-1", "shop")
