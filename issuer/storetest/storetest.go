@@ -18,7 +18,6 @@ import (
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/user"
 	"github.com/tegata/tegata/revocation"
-	"github.com/tegata/tegata/revocation/watch"
 )
 
 // Store is a store of everything.
@@ -28,7 +27,14 @@ type Store interface {
 	Users() user.Store
 	Sessions() session.Store
 	Keys() keys.Store
-	watch.Source
+	Log
+}
+
+// Log is the log of revocations; watch.Source says the same.
+type Log interface {
+	Head(ctx context.Context) (revocation.Epoch, revocation.Revision, error)
+	Since(ctx context.Context, after revocation.Revision, limit int) ([]revocation.Record, revocation.Revision, error)
+	Committed() <-chan struct{}
 }
 
 // Run runs the suite. open opens a store that is empty and nobody else's, and
