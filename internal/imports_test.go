@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -112,8 +115,29 @@ type pkg struct {
 // short is the path inside the module.
 func short(path string) string { return strings.TrimPrefix(path, module) }
 
+// depend makes the test's result depend on the sources: go test keeps a result
+// until a file changes that the test itself has opened, and others read here.
+func depend(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != ".." && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case filepath.Ext(path) == ".go":
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func list(t *testing.T) []pkg {
 	t.Helper()
+	depend(t)
 	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./...")
 	cmd.Dir = ".."
 	out, err := cmd.StdoutPipe()
