@@ -176,7 +176,7 @@ func (s *Sessions) RedeemCode(ctx context.Context, r realm.Realm, code string, a
 	o := opening{realm: r, family: id, life: accessLife, now: s.now()}
 	var c storedCode
 	var g Grant
-	rev, err := s.write(ctx, func(tx Tx) (verdict, err error) {
+	rev, err := s.write(ctx, "redeeming a code", func(tx Tx) (verdict, err error) {
 		c, g = storedCode{}, Grant{}
 		if o.rev, err = tx.Revision(); err != nil {
 			return nil, err
@@ -242,7 +242,8 @@ type opening struct {
 func (o opening) open(tx Tx, c storedCode) (g Grant, verdict, err error) {
 	st, err := standing(tx, o.realm, c.ClientID)
 	if err != nil {
-		return g, nil, err
+		verdict, err = split(err)
+		return g, verdict, err
 	}
 	l := living{standings: st}
 	if l.user, err = liveUser(tx, o.realm, st.realmStanding, c.SessionID, o.now); err != nil {

@@ -43,7 +43,7 @@ type Refreshing struct {
 func (s *Sessions) Refresh(ctx context.Context, p Refreshing) (Grant, error) {
 	now := s.now()
 	var g Grant
-	rev, err := s.write(ctx, func(tx Tx) (verdict, err error) {
+	rev, err := s.write(ctx, "refreshing", func(tx Tx) (verdict, err error) {
 		g, verdict, err = p.rotate(tx, now)
 		return verdict, err
 	})
@@ -51,7 +51,7 @@ func (s *Sessions) Refresh(ctx context.Context, p Refreshing) (Grant, error) {
 		s.log(ctx, p.Realm, rev, revocation.ReasonRefreshReuse, "sid", p.SessionID, "client", p.ClientID, "family", p.FamilyID)
 	}
 	if err != nil {
-		return Grant{}, outcome(err, "refreshing")
+		return Grant{}, err
 	}
 	return g, nil
 }

@@ -142,16 +142,17 @@ func New(c Config) (*Sessions, error) {
 func (s *Sessions) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }
 
 // write runs f in one transaction. What f returns as its verdict is committed
-// and then reported: a refusal can leave something behind. What f returns as
-// its error undoes everything.
-func (s *Sessions) write(ctx context.Context, f func(Tx) (verdict, err error)) (revocation.Revision, error) {
+// and then reported, as it is: a refusal can leave something behind. What f
+// returns as its error undoes everything; doing says of a failure where it
+// happened.
+func (s *Sessions) write(ctx context.Context, doing string, f func(Tx) (verdict, err error)) (revocation.Revision, error) {
 	var verdict error
 	rev, err := s.store.Write(ctx, func(tx Tx) (err error) {
 		verdict, err = f(tx)
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return 0, outcome(err, doing)
 	}
 	return rev, verdict
 }
