@@ -81,7 +81,10 @@ func (p Refreshing) rotate(tx Tx, now time.Time) (g Grant, verdict, err error) {
 	default:
 		return g, ErrReused, endClientSession(tx, p.Realm, p.SessionID, p.ClientID, revocation.ReasonRefreshReuse, now)
 	}
-	return l.grant(f, rev), nil, l.touch(tx, now, p.AccessLife, false)
+	if err := l.touch(tx, now, p.AccessLife, false); err != nil {
+		return g, nil, err
+	}
+	return l.grant(f, rev), nil, nil
 }
 
 // read finds what the token hangs on, *Dead if any of it is over.
@@ -114,7 +117,7 @@ func (f Family) judge(presented uint64, settings realm.Settings, now time.Time) 
 	switch {
 	case presented == f.Generation:
 		return newest
-	case presented+1 == f.Generation && now.Sub(f.Rotated) <= settings.RefreshGrace && f.Reuses < settings.RefreshMaxReuse:
+	case presented > 0 && presented+1 == f.Generation && now.Sub(f.Rotated) <= settings.RefreshGrace && f.Reuses < settings.RefreshMaxReuse:
 		return again
 	default:
 		return reused

@@ -385,3 +385,14 @@ func TestWithoutRandomnessNothingIsOpened(t *testing.T) {
 		}
 	}
 }
+
+// counter counts writes.
+type counter struct {
+	session.Store
+	writes int
+}
+
+func (c *counter) Write(ctx context.Context, f func(session.Tx) error) (revocation.Revision, error) {
+	c.writes++
+	return c.Store.Write(ctx, f)
+}
