@@ -347,8 +347,7 @@ func TestMintPointWritesOnceAMinute(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	counted := &counter{Store: w.db.Sessions()}
-	s, err := session.New(session.Config{Store: counted, Now: func() time.Time { return w.now }, Rand: strings.NewReader("")})
-	w.must(err)
+	s := w.on(counted)
 	for range 121 { // two minutes, both ends
 		_, err := s.MintPoint(t.Context(), w.realm, "shop", life)
 		w.must(err)

@@ -82,6 +82,14 @@ func (s twice) Write(ctx context.Context, f func(session.Tx) error) (revocation.
 	return s.Store.Write(ctx, f)
 }
 
+// on is the service on another store.
+func (w *world) on(store session.Store) *session.Sessions {
+	w.t.Helper()
+	s, err := session.New(session.Config{Store: store, Now: func() time.Time { return w.now }, Rand: rand.Reader})
+	w.must(err)
+	return s
+}
+
 func (w *world) must(err error) {
 	w.t.Helper()
 	if err != nil {
