@@ -57,6 +57,8 @@ var refusals = map[Reason]refusal{
 	InsufficientScope: {status: http.StatusForbidden, code: "insufficient_scope", description: "the token lacks a scope"},
 	PolicyDenied:      {status: http.StatusForbidden, description: "the policy does not allow this request"},
 	PolicyError:       {status: http.StatusForbidden, description: "the policy does not allow this request"},
+	NoPolicy:          {status: http.StatusForbidden, description: "no policy allows this request"},
+	Overloaded:        {status: http.StatusServiceUnavailable, description: "too busy to decide", retryAfter: "1"},
 	StaleRevocations:  {status: http.StatusServiceUnavailable, description: "the state of revocations is stale", retryAfter: "1"},
 	NotReady:          {status: http.StatusServiceUnavailable, description: "not ready to decide", retryAfter: "1"},
 }

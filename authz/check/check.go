@@ -35,6 +35,12 @@ type Request struct {
 	// It returns key/value pairs to which check adds token, route, revocation.
 	Input func() ([][2]*ast.Term, error)
 
+	// Destination is the principal of the workload that the request is for, and
+	// Extension a context extension of the route, for choosing among several
+	// policies. nil: the door knows of none.
+	Destination func() string
+	Extension   func(name string) string
+
 	// Key appends reads.AppendValue's encoding of what Input has at a path,
 	// without building it if that can be helped. nil, or false: the decision
 	// is not remembered.
@@ -55,20 +61,24 @@ const (
 	InsufficientScope Reason = "insufficient_scope" // 403
 	PolicyDenied      Reason = "policy_denied"      // 403
 	PolicyError       Reason = "policy_error"       // 403 (500 never leaves: fail closed)
+	NoPolicy          Reason = "no_policy"          // 403: no policy is for this request
 	StaleRevocations  Reason = "stale_revocations"  // 503, Retry-After
+	Overloaded        Reason = "overloaded"         // 503: too many evaluations under way
 	NotReady          Reason = "not_ready"          // 503: no snapshot, keys or policy yet
 )
 
 // reasons lists them all, for metrics.
 var reasons = []Reason{
 	Allowed, NoCredential, BadRequest, InvalidToken, Revoked,
-	InsufficientScope, PolicyDenied, PolicyError, StaleRevocations, NotReady,
+	InsufficientScope, PolicyDenied, PolicyError, NoPolicy, StaleRevocations, Overloaded, NotReady,
 }
 
 // Decision is what the door answers. What it points to is shared: read only.
 type Decision struct {
 	Allowed            bool
-	Reason             Reason
+	Reason             Reason        // of a shadowed refusal, why it would have been one
+	Shadowed           bool          // let through though refused: the policy only shadows
+	Policy             string        // name of the policy that decided; empty if none is for the request
 	Detail             string        // for the log only, never for the caller
 	Status             int           // HTTP status of a refusal
 	Headers            http.Header   // refusal: WWW-Authenticate, Retry-After …; allowed: added upstream
@@ -83,7 +93,8 @@ type Decision struct {
 
 	// Made is where a door keeps what it made of this decision, for the next
 	// time that it is remembered; nil if it is not. What is kept may depend on
-	// nothing but Allowed, Reason, Result, Token and PolicyRevision.
+	// nothing but Allowed, Reason, Shadowed, Policy, Result, Token and
+	// PolicyRevision.
 	Made *Made
 }
 
@@ -120,11 +131,16 @@ type Verifier interface {
 type Config struct {
 	Realm       string // of the WWW-Authenticate challenge
 	Verifier    Verifier
-	Policy      *policy.Engine
+	Policy      *policy.Engine // decides what none of Policies is for; nil: that is refused
+	Shadow      bool           // Policy only shadows, see Named
+	Policies    []Named        // the first that is for a request decides
 	Revocations *revocation.Set
 	Trust       func(issuer string) revocation.Trust // read after a decision began
 	OnStale     OnStale                              // default Deny
 	NoCache     bool                                 // evaluate every request
+	Evaluations int                                  // at once; default 32 for each processor
+	Patience    time.Duration                        // how long one more waits for its turn; default 20 ms
+	Record      func(context.Context, Record)        // is told of every decision; must not block
 	Now         func() time.Time
 	NewID       func() string // decision ids; default: 128 random bits
 	Logger      *slog.Logger
@@ -135,14 +151,22 @@ type Config struct {
 // policy, answer.
 type Checker struct {
 	c       Config
+	choice  choice
+	gate    gate
 	metrics *metrics
 	noise   *rate.Limiter // of what goes wrong on our side
 }
 
+// Record is a decision with what it was made on.
+type Record struct {
+	Decision *Decision
+	Input    func() (ast.Value, error) // the whole input document, built when asked for
+}
+
 // New checks the configuration.
 func New(c Config) (*Checker, error) {
-	if c.Verifier == nil || c.Policy == nil || c.Revocations == nil || c.Trust == nil {
-		return nil, errors.New("check: Verifier, Policy, Revocations and Trust are required")
+	if c.Verifier == nil || c.Revocations == nil || c.Trust == nil {
+		return nil, errors.New("check: Verifier, Revocations and Trust are required")
 	}
 	switch c.OnStale {
 	case "":
@@ -160,11 +184,17 @@ func New(c Config) (*Checker, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	choice, err := newChoice(c)
+	if err != nil {
+		return nil, fmt.Errorf("check: %w", err)
+	}
 	m, err := newMetrics(c.Metrics)
 	if err != nil {
 		return nil, err
 	}
-	return &Checker{c: c, metrics: m, noise: rate.NewLimiter(1, 10)}, nil
+	return &Checker{
+		c: c, choice: choice, gate: newGate(c.Evaluations, c.Patience), metrics: m, noise: rate.NewLimiter(1, 10),
+	}, nil
 }
 
 // newID draws an id that names a decision in logs; it is no secret.
@@ -178,13 +208,16 @@ func newID() string {
 // Check decides. It never returns an error: what cannot be decided is refused.
 func (c *Checker) Check(ctx context.Context, r Request) Decision {
 	start := c.c.Now()
-	s := &steps{c: c, r: r, policy: c.c.Policy.Current()}
+	s := &steps{c: c, r: r}
 	s.d.ID = c.c.NewID()
-	s.d.PolicyRevision = s.policy.Revision()
 	s.run(ctx)
+	s.shadow()
 	s.d.Took = c.c.Now().Sub(start)
-	c.metrics.decided(s.d)
+	c.metrics.decided(&s.d)
 	c.log(ctx, &s.d)
+	if c.c.Record != nil {
+		c.c.Record(ctx, Record{Decision: &s.d, Input: s.input})
+	}
 	return s.d
 }
 
@@ -193,6 +226,7 @@ type steps struct {
 	c      *Checker
 	r      Request
 	view   revocation.View
+	named  *Named
 	policy *policy.Policy
 	stale  bool
 	d      Decision
@@ -201,6 +235,9 @@ type steps struct {
 
 // run takes the steps in order; each says whether the next is to be taken.
 func (s *steps) run(ctx context.Context) {
+	if !s.choose() {
+		return
+	}
 	cred, ok := s.credential()
 	if !ok || !s.verify(ctx, cred) {
 		return
@@ -289,9 +326,10 @@ func (s *steps) decide(ctx context.Context) bool {
 			return true
 		}
 	}
-	input, err := s.input()
-	if err == nil {
-		s.d.Result, err = s.policy.Evaluate(ctx, input)
+	err := s.evaluate(ctx)
+	if errors.Is(err, errOverloaded) {
+		s.refuse(Overloaded, nil)
+		return false
 	}
 	s.c.metrics.evaluated.Inc()
 	if err != nil {
@@ -302,6 +340,20 @@ func (s *steps) decide(ctx context.Context) bool {
 		s.d.Made = &remember(s.d.Token, s.policy, key, s.d.Result).made
 	}
 	return true
+}
+
+// evaluate evaluates the policy when it is this request's turn.
+func (s *steps) evaluate(ctx context.Context) error {
+	if err := s.c.gate.enter(ctx); err != nil {
+		return err
+	}
+	defer s.c.gate.leave()
+	input, err := s.input()
+	if err != nil {
+		return err
+	}
+	s.d.Result, err = s.policy.Evaluate(ctx, input)
+	return err
 }
 
 // Keys of the members that check adds to the door's.
@@ -336,12 +388,16 @@ func (s *steps) input() (ast.Value, error) {
 // that is seen, at most so often; the rest for those who look.
 func (c *Checker) log(ctx context.Context, d *Decision) {
 	level := slog.LevelDebug
-	if (d.Reason == PolicyError || d.Reason == NotReady) && c.noise.Allow() {
+	if (d.Reason == PolicyError || d.Reason == NotReady || d.Reason == Overloaded) && c.noise.Allow() {
 		level = slog.LevelWarn
 	}
-	if d.Allowed || !c.c.Logger.Enabled(ctx, level) {
+	what := "refused"
+	if d.Shadowed {
+		what, level = "would have been refused", slog.LevelInfo
+	}
+	if d.Reason == Allowed || !c.c.Logger.Enabled(ctx, level) {
 		return
 	}
-	c.c.Logger.Log(ctx, level, "refused", "reason", d.Reason, "detail", d.Detail, "status", d.Status,
+	c.c.Logger.Log(ctx, level, what, "policy", d.Policy, "reason", d.Reason, "detail", d.Detail, "status", d.Status,
 		"route", d.Route, "decision_id", d.ID, "policy_revision", d.PolicyRevision)
 }

@@ -119,7 +119,7 @@ func TestEveryStepRefusesInItsOwnWords(t *testing.T) {
 			if !d.Allowed && (d.Headers.Get("Cache-Control") != "no-store" || d.Headers.Get("Content-Type") != "application/json") {
 				t.Errorf("headers of the refusal = %v", d.Headers)
 			}
-			if got := count(t, b.metrics.byReason[tt.reason]); got != 1 {
+			if got := count(t, b.metrics.at(place{policy: d.Policy, route: d.Route})[tt.reason]); got != 1 {
 				t.Errorf("decisions counted under %s: %d, want 1", tt.reason, got)
 			}
 		})

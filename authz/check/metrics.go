@@ -2,29 +2,44 @@ package check
 
 import (
 	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // metrics are the figures of a Checker; see docs/operating.md.
 type metrics struct {
-	byReason  map[Reason]prometheus.Counter
+	decisions *prometheus.CounterVec
+	places    atomic.Pointer[map[place]counters] // replaced as a whole, under mu
+	mu        sync.Mutex
 	seconds   prometheus.Histogram
 	cached    prometheus.Counter
 	evaluated prometheus.Counter
 }
 
+// place is where decisions are counted apart. A route is a template of the
+// policy's table, so there are few.
+type place struct {
+	policy, route string
+	shadowed      bool
+}
+
+// counters are those of one place, by reason.
+type counters map[Reason]prometheus.Counter
+
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tegata_decisions_total",
-		Help: "Decisions, by reason; allowed is one of them.",
-	}, []string{"reason"})
+		Help: "Decisions, by policy, route template and reason (allowed is one); mode shadow: let through although refused.",
+	}, []string{"policy", "route", "reason", "mode"})
 	policies := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tegata_policy_decisions_total",
 		Help: "Decisions of the policy, by where they came from (cache, evaluation).",
 	}, []string{"from"})
 	m := &metrics{
-		byReason: map[Reason]prometheus.Counter{},
+		decisions: decisions,
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tegata_decision_seconds",
 			Help:    "Time from a request's arrival in check to its decision.",
@@ -33,9 +48,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		cached:    policies.WithLabelValues("cache"),
 		evaluated: policies.WithLabelValues("evaluation"),
 	}
-	for _, reason := range reasons {
-		m.byReason[reason] = decisions.WithLabelValues(string(reason))
-	}
+	m.places.Store(&map[place]counters{})
+	m.at(place{}) // so that they are there before the first decision
 	if r == nil {
 		return m, nil
 	}
@@ -47,7 +61,34 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) decided(d Decision) {
-	m.byReason[d.Reason].Inc()
+// at returns the counters of a place.
+func (m *metrics) at(p place) counters {
+	if c, ok := (*m.places.Load())[p]; ok {
+		return c
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := maps.Clone(*m.places.Load())
+	if all[p] == nil {
+		all[p] = m.count(p)
+		m.places.Store(&all)
+	}
+	return all[p]
+}
+
+func (m *metrics) count(p place) counters {
+	mode := "enforce"
+	if p.shadowed {
+		mode = "shadow"
+	}
+	c := make(counters, len(reasons))
+	for _, reason := range reasons {
+		c[reason] = m.decisions.WithLabelValues(p.policy, p.route, string(reason), mode)
+	}
+	return c
+}
+
+func (m *metrics) decided(d *Decision) {
+	m.at(place{d.Policy, d.Route, d.Shadowed})[d.Reason].Inc()
 	m.seconds.Observe(d.Took.Seconds())
 }

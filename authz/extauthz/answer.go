@@ -107,6 +107,10 @@ func fixedMetadata(d *check.Decision) *structpb.Struct {
 		}
 	}
 	set("reason", string(d.Reason))
+	set("policy", d.Policy)
+	if d.Shadowed {
+		fields["shadow"] = structpb.NewBoolValue(true)
+	}
 	set("route", d.Route)
 	set("policy_revision", d.PolicyRevision)
 	if d.Token != nil {

@@ -142,12 +142,29 @@ func (r *request) decode() error {
 	return nil
 }
 
+// destination is the principal that Envoy authenticated the workload as.
+func (r *request) destination() string {
+	if r.decode() != nil { // then it is nobody's
+		return ""
+	}
+	return r.full.GetAttributes().GetDestination().GetPrincipal()
+}
+
+func (r *request) extension(name string) string {
+	if r.decode() != nil {
+		return ""
+	}
+	return r.full.GetAttributes().GetContextExtensions()[name]
+}
+
 func (r *request) check() check.Request {
 	return check.Request{
 		Method:        r.method,
 		Path:          r.path,
 		Host:          r.host,
 		Authorization: r.authorization,
+		Destination:   r.destination,
+		Extension:     r.extension,
 		Input:         r.input,
 		Key:           r.key,
 	}

@@ -114,6 +114,32 @@ func TestRefusalsUseTheTwoCodesThatEnvoyTakesForRefusals(t *testing.T) {
 	}
 }
 
+func TestDestinationAndExtensionsAreEnvoys(t *testing.T) {
+	t.Parallel()
+	b, err := proto.Marshal(&authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Destination:       &authv3.AttributeContext_Peer{Principal: "spiffe://m/sa/api"},
+		ContextExtensions: map[string]string{"policy": "strict"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	resp := server(t, func(r check.Request) check.Decision {
+		asked = true
+		if r.Destination() != "spiffe://m/sa/api" || r.Extension("policy") != "strict" || r.Extension("other") != "" {
+			t.Errorf("destination %q, extension %q", r.Destination(), r.Extension("policy"))
+		}
+		return check.Decision{Allowed: true, Reason: check.Revoked, Shadowed: true, Policy: "strict"}
+	}).ask(t, string(b))
+	if !asked || resp.GetOkResponse() == nil {
+		t.Fatalf("answered %v", resp)
+	}
+	metadata := resp.GetDynamicMetadata().AsMap()
+	if metadata["shadow"] != true || metadata["policy"] != "strict" || metadata["reason"] != "revoked" {
+		t.Errorf("metadata = %v", metadata)
+	}
+}
+
 func TestWhatCannotBeDecidedIsRefused(t *testing.T) {
 	t.Parallel()
 	panics := server(t, func(check.Request) check.Decision { panic("bug") })

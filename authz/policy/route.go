@@ -152,6 +152,15 @@ func accept(rt *route, method string, fallback **route) *route {
 	return nil
 }
 
+// OneReading reports whether a path, without its query, can be read in one way
+// only, but for a slash at its end; see canonical.
+func OneReading(path string) bool {
+	if path == "" || path[0] != '/' || len(path) > maxPath {
+		return false
+	}
+	return path == "/" || canonical(strings.TrimSuffix(path, "/"))
+}
+
 // canonical reports whether a path has one reading only. What has two (an
 // empty or dot segment, a matrix parameter, a backslash, an escape of a
 // character that needs none) matches no route: the API behind may read it
