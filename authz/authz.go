@@ -34,7 +34,15 @@ import (
 type Config struct {
 	Realm   string          // of the WWW-Authenticate challenge
 	Issuers []verify.Issuer // whose tokens are accepted
-	Policy  policy.Config   // Dir or FS, Entry, Deadline; Logger and Metrics are filled in here
+
+	// Policy decides what none of Policies is for; without a source, that is
+	// refused. Logger, Metrics and Now are filled in here.
+	Policy   policy.Config
+	Shadow   bool // Policy only shadows, see check.Named
+	Policies []NamedPolicy
+
+	Evaluations int           // of policies at once; default 32 for each processor
+	Patience    time.Duration // how long one more waits for its turn; default 20 ms
 
 	Watch        grpc.ClientConnInterface // the upstream of revocations; made with watch.DialOptions
 	WatchNode    string                   // our name, as operators of the upstream see it
@@ -50,10 +58,18 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
+// NamedPolicy is one of several policies.
+type NamedPolicy struct {
+	Name   string
+	Policy policy.Config // Logger, Metrics and Now are filled in
+	Match  check.Match
+	Shadow bool
+}
+
 // Server is an assembled authorization server.
 type Server struct {
 	verifier *verify.Verifier
-	policy   *policy.Engine
+	policies []*policy.Engine
 	watcher  *watch.Watcher
 	grpc     *grpc.Server
 	health   *health.Server
@@ -70,8 +86,11 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{drain: c.Drain, log: c.Logger, health: health.NewServer()}
 	var err error
-	c.Policy.Logger, c.Policy.Metrics, c.Policy.Now = c.Logger, c.Metrics, c.Now
-	if s.policy, err = policy.New(ctx, c.Policy); err != nil {
+	decide := check.Config{
+		Realm: c.Realm, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
+		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: c.Metrics,
+	}
+	if err := s.load(ctx, c, &decide); err != nil {
 		return nil, err
 	}
 	if s.verifier, err = verify.New(verify.Config{
@@ -91,15 +110,44 @@ func New(ctx context.Context, c Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	checker, err := check.New(check.Config{
-		Realm: c.Realm, Verifier: s.verifier, Policy: s.policy,
-		Revocations: set, Trust: func(string) revocation.Trust { return s.watcher.Trust() },
-		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: c.Metrics,
-	})
+	decide.Verifier, decide.Revocations = s.verifier, set
+	decide.Trust = func(string) revocation.Trust { return s.watcher.Trust() }
+	checker, err := check.New(decide)
 	if err != nil {
 		return nil, err
 	}
 	return s, s.serve(c, checker)
+}
+
+// load loads the policies.
+func (s *Server) load(ctx context.Context, c Config, into *check.Config) error {
+	for _, p := range c.Policies {
+		engine, err := s.engine(ctx, c, p.Name, p.Policy)
+		if err != nil {
+			return fmt.Errorf("policy %q: %w", p.Name, err)
+		}
+		into.Policies = append(into.Policies, check.Named{Name: p.Name, Engine: engine, Match: p.Match, Shadow: p.Shadow})
+	}
+	if c.Policy.Dir == "" && c.Policy.FS == nil {
+		return nil
+	}
+	var err error
+	into.Policy, err = s.engine(ctx, c, "default", c.Policy)
+	return err
+}
+
+// engine loads one policy, whose figures carry its name.
+func (s *Server) engine(ctx context.Context, c Config, name string, p policy.Config) (*policy.Engine, error) {
+	p.Logger, p.Now = c.Logger.With("policy", name), c.Now
+	if c.Metrics != nil {
+		p.Metrics = prometheus.WrapRegistererWith(prometheus.Labels{"policy": name}, c.Metrics)
+	}
+	engine, err := policy.New(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	s.policies = append(s.policies, engine)
+	return engine, nil
 }
 
 func (c Config) withDefaults() Config {
@@ -176,7 +224,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	// What runs below outlives ctx, until the last check was answered.
 	below, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g, below := errgroup.WithContext(below)
-	g.Go(func() error { return s.policy.Run(below) })
+	for _, p := range s.policies {
+		g.Go(func() error { return p.Run(below) })
+	}
 	g.Go(func() error { return s.verifier.Run(below) })
 	g.Go(func() error { return s.watcher.Run(below) })
 	g.Go(func() error { return s.grpc.Serve(l) })

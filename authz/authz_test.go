@@ -369,10 +369,14 @@ func TestAWrongConfigurationIsRefused(t *testing.T) {
 		t.Fatalf("a good one: %v", err)
 	}
 	for name, change := range map[string]func(*Config){
-		"no upstream":        func(c *Config) { c.Watch = nil },
-		"no issuers":         func(c *Config) { c.Issuers = nil },
-		"no policy":          func(c *Config) { c.Policy.FS = nil },
-		"an unknown onstale": func(c *Config) { c.OnStale = "perhaps" },
+		"no upstream": func(c *Config) { c.Watch = nil },
+		"no issuers":  func(c *Config) { c.Issuers = nil },
+		"no policy":   func(c *Config) { c.Policy.FS = nil },
+		"a policy without a name": func(c *Config) {
+			c.Policies = []NamedPolicy{{Policy: policy.Config{FS: policies.FS}}}
+		},
+		"a policy without a source": func(c *Config) { c.Policies = []NamedPolicy{{Name: "a"}} },
+		"an unknown onstale":        func(c *Config) { c.OnStale = "perhaps" },
 	} {
 		c := good
 		change(&c)

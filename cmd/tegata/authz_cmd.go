@@ -127,12 +127,10 @@ func newAuthz(ctx context.Context, c authzConfig, conn grpc.ClientConnInterface,
 	if err != nil {
 		node = "authz"
 	}
-	p := policy.Config{Dir: c.Policy.Dir, Entry: c.Policy.Entry, Deadline: c.Policy.Deadline}
-	if p.Dir == "" {
-		p.FS = policies.FS
-	}
 	s, err := authz.New(ctx, authz.Config{
-		Realm: c.Realm, Issuers: trusted(c.Issuers), Policy: p,
+		Realm: c.Realm, Issuers: trusted(c.Issuers),
+		Policy: defaultPolicy(c), Shadow: c.Policy.shadows(), Policies: namedPolicies(c.Policies),
+		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
 		Watch: conn, WatchNode: node, WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
 		TLS: t, Drain: c.Drain, Logger: log, Metrics: metrics,
 	})
@@ -140,6 +138,33 @@ func newAuthz(ctx context.Context, c authzConfig, conn grpc.ClientConnInterface,
 		return nil, withHint(fmt.Errorf("building authz: %w", err), "tegata policy check DIR shows what is wrong with a policy")
 	}
 	return s, nil
+}
+
+// defaultPolicy is the policy for what no named one is for: the shipped one if
+// there is no other at all.
+func defaultPolicy(c authzConfig) policy.Config {
+	p := c.Policy.config()
+	if p.Dir == "" && len(c.Policies) == 0 {
+		p.FS = policies.FS
+	}
+	return p
+}
+
+func (c policyConfig) config() policy.Config {
+	return policy.Config{Dir: c.Dir, Entry: c.Entry, Deadline: c.Deadline}
+}
+
+func (c policyConfig) shadows() bool { return c.Mode == "shadow" }
+
+func namedPolicies(cs []namedPolicy) []authz.NamedPolicy {
+	named := make([]authz.NamedPolicy, 0, len(cs))
+	for _, c := range cs {
+		named = append(named, authz.NamedPolicy{
+			Name: c.Name, Policy: c.policy().config(), Shadow: c.policy().shadows(),
+			Match: check.Match{Hosts: c.Hosts, Paths: c.Paths, Destinations: c.Destinations, Extensions: c.Extensions},
+		})
+	}
+	return named
 }
 
 // trusted turns the file's issuers into verify's.

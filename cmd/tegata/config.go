@@ -71,6 +71,9 @@ type authzConfig struct {
 	Revocations       revocationsConfig `yaml:"revocations"`
 	OnStale           string            `yaml:"on_stale"`
 	Policy            policyConfig      `yaml:"policy"`
+	Policies          []namedPolicy     `yaml:"policies"`
+	Evaluations       int               `yaml:"evaluations"`
+	EvaluationWait    time.Duration     `yaml:"evaluation_wait"`
 	Drain             time.Duration     `yaml:"drain"`
 	GCPercent         int               `yaml:"gc_percent"`
 	MemoryLimit       string            `yaml:"memory_limit"`
@@ -113,6 +116,24 @@ type policyConfig struct {
 	Dir      string        `yaml:"dir"`
 	Entry    string        `yaml:"entry"`
 	Deadline time.Duration `yaml:"deadline"`
+	Mode     string        `yaml:"mode"` // enforce (default) or shadow
+}
+
+// namedPolicy is one of several policies, and the requests that it is for.
+type namedPolicy struct {
+	Name         string            `yaml:"name"`
+	Hosts        []string          `yaml:"hosts"`
+	Paths        []string          `yaml:"paths"`
+	Destinations []string          `yaml:"destinations"`
+	Extensions   map[string]string `yaml:"extensions"`
+	Dir          string            `yaml:"dir"`
+	Entry        string            `yaml:"entry"`
+	Deadline     time.Duration     `yaml:"deadline"`
+	Mode         string            `yaml:"mode"`
+}
+
+func (p namedPolicy) policy() policyConfig {
+	return policyConfig{Dir: p.Dir, Entry: p.Entry, Deadline: p.Deadline, Mode: p.Mode}
 }
 
 // loadConfig reads the file, applies overrides (the environment, then sets in
@@ -177,7 +198,7 @@ func scalarKeys(t reflect.Type, path string) []string {
 		switch ft.Kind() {
 		case reflect.Struct:
 			keys = append(keys, scalarKeys(ft, key)...)
-		case reflect.Slice:
+		case reflect.Slice, reflect.Map:
 		default:
 			keys = append(keys, key)
 		}
@@ -243,6 +264,10 @@ func (c *config) defaults() {
 		def(&a.Listen, "127.0.0.1:9191")
 		def(&a.Management, "127.0.0.1:9192")
 		def(&a.OnStale, "deny")
+		def(&a.Policy.Mode, "enforce")
+		for n := range a.Policies {
+			def(&a.Policies[n].Mode, "enforce")
+		}
 		def(&a.Drain, 5*time.Second)
 		def(&a.GCPercent, 400)
 		def(&a.MemoryLimit, "512MiB")
@@ -269,6 +294,9 @@ func (c *config) resolve(dir string) {
 	if a := c.Authz; a != nil {
 		paths = append(paths, &a.TLS.CertFile, &a.TLS.KeyFile, &a.TLS.ClientCAFile, &a.Policy.Dir,
 			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
+		for n := range a.Policies {
+			paths = append(paths, &a.Policies[n].Dir)
+		}
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {

@@ -63,7 +63,9 @@ func (c *config) checkAuthz() error {
 		c.isPrivate("authz.listen", a.Listen, a.TLS.on() || a.InsecurePlaintext,
 			"set authz.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
 		c.oneOf("authz.on_stale", a.OnStale, "deny", "serve"),
-		c.within("authz.policy.deadline", a.Policy.Deadline, 0, 10*time.Second),
+		c.checkPolicy("authz.policy", a.Policy),
+		c.checkPolicies(),
+		c.within("authz.evaluation_wait", a.EvaluationWait, 0, 10*time.Second),
 		c.within("authz.drain", a.Drain, 0, 10*time.Minute),
 		c.isMemory("authz.memory_limit", a.MemoryLimit),
 		c.checkRevocations(),
@@ -77,6 +79,31 @@ func (c *config) checkAuthz() error {
 	for n, t := range a.Issuers {
 		if err := c.checkTrusted(fmt.Sprintf("authz.issuers[%d]", n), t); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func (c *config) checkPolicy(key string, p policyConfig) error {
+	return firstError(
+		c.within(key+".deadline", p.Deadline, 0, 10*time.Second),
+		c.oneOf(key+".mode", p.Mode, "enforce", "shadow"),
+	)
+}
+
+func (c *config) checkPolicies() error {
+	for n, p := range c.Authz.Policies {
+		key := fmt.Sprintf("authz.policies[%d]", n)
+		if err := c.checkPolicy(key, p.policy()); err != nil {
+			return err
+		}
+		switch {
+		case p.Name == "":
+			return c.at(key+".name", "required: what logs and metrics call it", "")
+		case p.Dir == "":
+			return c.at(key+".dir", "required: where is the policy?", "")
+		case len(p.Hosts)+len(p.Paths)+len(p.Destinations)+len(p.Extensions) == 0:
+			return c.at(key, "is for every request: nothing after it is ever asked", "give hosts, paths, destinations or extensions, or make it authz.policy")
 		}
 	}
 	return nil

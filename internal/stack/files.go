@@ -111,6 +111,9 @@ func tegataConfig(c Config, ports []int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("filling the configuration template: %w", err)
 	}
+	for line := range strings.Lines(c.AuthzYAML) { // the authz section comes last
+		b.WriteString("  " + line)
+	}
 	return b.Bytes(), nil
 }
 

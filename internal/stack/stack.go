@@ -38,7 +38,10 @@ type Config struct {
 	Lease time.Duration // of the revocation watch; default 3 s
 	// Set overrides configuration keys of tegata, as --set does: "authz.policy.dir".
 	Set map[string]string
-	Env []string // more environment for the tegata programs, "KEY=value"
+	// AuthzYAML is more of the authz section, for lists, which Set cannot set.
+	// Its lines begin at column one.
+	AuthzYAML string
+	Env       []string // more environment for the tegata programs, "KEY=value"
 }
 
 // Stack is a running Tegata. Its addresses stay the same over restarts.
