@@ -72,8 +72,9 @@ var table = map[string][]string{
 	"authz/policy/author": {"authz/policy", "authz/policy/reads"},
 	"authz/check":         {"authz/credential", "authz/verify", "authz/policy", "authz/policy/reads", "revocation"},
 	"authz/decisionlog":   nil,
-	"authz/extauthz":      {"authz/check", "authz/policy", "authz/policy/reads"},
-	"authz/forwardauth":   {"authz/check"},
+	"authz/input":         nil,
+	"authz/extauthz":      {"authz/check", "authz/input", "authz/policy", "authz/policy/reads"},
+	"authz/forwardauth":   {"authz/check", "authz/input", "authz/policy/reads"},
 
 	"policies":        nil,
 	"manifests/envoy": nil,

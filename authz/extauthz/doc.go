@@ -5,8 +5,7 @@
 // A request is read in one of two ways. Almost always a scan of its bytes is
 // enough (scan.go): the few fields that a decision needs. What the scan does
 // not understand, and what a policy reads beyond those fields, is decoded in
-// full, and the input document of the OPA-Envoy plugin is built from it
-// (input.go), field for field, so that policies written for it run unchanged.
+// full, and the input document is built from it (package input).
 //
 // Envoy may take any gRPC error for a failure and let the request through, so
 // this door never returns one: what goes wrong is a refusal.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
+	"github.com/tegata/tegata/authz/input"
 	"github.com/tegata/tegata/authz/policy/reads"
 )
 
@@ -70,4 +71,12 @@ func (r *request) document() (ast.Object, error) {
 		r.doc = ast.NewObject(members...)
 	}
 	return r.doc, nil
+}
+
+// input builds the members of the input document.
+func (r *request) input() ([][2]*ast.Term, error) {
+	if err := r.decode(); err != nil {
+		return nil, err
+	}
+	return input.Members(r.full)
 }

@@ -1,4 +1,11 @@
-package extauthz
+// Package input builds the input document of the OPA-Envoy plugin from a
+// CheckRequest, field for field, so that policies written for it run
+// unchanged. The doors share it; it must not know which of them asks, nor
+// what check adds to the document.
+//
+// The document is what protojson and a JSON reader would make of the request,
+// without the detour over text.
+package input
 
 import (
 	"encoding/json"
@@ -19,12 +26,11 @@ import (
 // pair is a member of an object.
 type pair = [2]*ast.Term
 
-// input builds the members of the OPA-Envoy plugin's input document.
-func (r *request) input() ([][2]*ast.Term, error) {
-	if err := r.decode(); err != nil {
-		return nil, err
-	}
-	attributes, err := attributesTerm(r.full.GetAttributes())
+// Members returns the members of the input document: version, attributes,
+// parsed_path, parsed_query, parsed_body and truncated_body. The error is of a
+// request that has no JSON form.
+func Members(req *authv3.CheckRequest) ([][2]*ast.Term, error) {
+	attributes, err := attributesTerm(req.GetAttributes())
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +38,7 @@ func (r *request) input() ([][2]*ast.Term, error) {
 	if attributes != nil {
 		members = append(members, pair{keyAttributes, attributes})
 	}
-	h := r.full.GetAttributes().GetRequest().GetHttp()
+	h := req.GetAttributes().GetRequest().GetHttp()
 	if path, query, ok := parsedPath(h.GetPath()); ok {
 		members = append(members, pair{keyParsedPath, path}, pair{keyParsedQuery, query})
 	}
