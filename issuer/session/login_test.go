@@ -47,6 +47,23 @@ func TestIssueCodeNeedsALivingSession(t *testing.T) {
 	}
 }
 
+// TestIssueCodeKeepsASessionFromIdling: who comes back to log in elsewhere is
+// there.
+func TestIssueCodeKeepsASessionFromIdling(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u, cookie := w.open()
+	for range 3 {
+		w.pass(20 * time.Minute)
+		w.code(u.ID, "shop")
+	}
+	got, err := w.ByCookie(t.Context(), w.realm, cookie)
+	w.must(err)
+	if got.LastSeen != w.now {
+		t.Errorf("seen at %v, want %v", got.LastSeen, w.now)
+	}
+}
+
 func TestRedeemCodeOpensAClientSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -102,6 +119,7 @@ func TestRedeemCodeTwice(t *testing.T) {
 		want   error  // of the second use; nil: a grant
 		after  string // why the first's token is dead
 		reused bool   // whether the reuse is recorded
+		logout bool   // whether a logout is
 	}{
 		"the first time": {},
 		"the last microsecond": {
@@ -121,6 +139,15 @@ func TestRedeemCodeTwice(t *testing.T) {
 		"after a success, when the session is over": {
 			first: func(w *world, code string) error { _, err := w.redeem(code); return err },
 			pass:  10 * time.Hour, want: session.ErrCodeGone,
+		},
+		"after a success and a logout, which the reuse need not repeat": {
+			first: func(w *world, code string) error {
+				g, err := w.redeem(code)
+				w.must(err)
+				_, err = w.End(w.t.Context(), w.realm, g.User.ID, revocation.ReasonLogout)
+				return err
+			},
+			want: session.ErrCodeReused, logout: true,
 		},
 		"after a check that failed": {
 			first: func(w *world, code string) error {
@@ -191,8 +218,8 @@ func TestRedeemCodeTwice(t *testing.T) {
 				}
 				return
 			}
-			if len(records) != 0 {
-				t.Errorf("records %+v, want none", records)
+			if tt.logout != (len(records) == 1) || len(records) > 1 {
+				t.Errorf("records %+v", records)
 			}
 		})
 	}
@@ -265,7 +292,6 @@ func TestASecondLoginOfAClient(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.login()
-	w.pass(time.Minute)
 	code, err := w.IssueCode(t.Context(), w.realm, session.Code{SessionID: first.User.ID, ClientID: "shop", Scope: "openid more"})
 	w.must(err)
 	second, err := w.redeem(code)
@@ -273,6 +299,11 @@ func TestASecondLoginOfAClient(t *testing.T) {
 	if second.Family.ID == first.Family.ID || second.Client.Scope != "openid more" || second.Client.Started != first.Client.Started {
 		t.Errorf("second grant = %+v", second)
 	}
+	w.view(func(v session.View) error {
+		stored, err := v.ClientSession(first.User.ID, "shop")
+		diff(t, "the client session", second.Client, stored)
+		return err
+	})
 	for _, g := range []session.Grant{first, second} {
 		next, err := w.Refresh(t.Context(), w.present(g))
 		w.must(err)
@@ -296,6 +327,11 @@ func TestALoginAfterAClientWasKilled(t *testing.T) {
 	}
 	if got := w.alive(w.token(second)); got != "" {
 		t.Errorf("the new token is dead: %s", got)
+	}
+	id := w.token(second)
+	id.Rev, id.HasRev = 0, false // it is as old as its session, whatever is in the log
+	if got := w.alive(id); got != "" {
+		t.Errorf("the new ID token is dead: %s", got)
 	}
 	if got := w.alive(w.token(first)); got != session.Revoked {
 		t.Errorf("the old token: %q", got)

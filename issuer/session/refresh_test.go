@@ -265,7 +265,7 @@ func TestRefreshKeepsASessionFromIdling(t *testing.T) {
 func TestMarksFollowTheTokens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	g := w.login()
+	g, exp := w.login(), noon.Add(life)
 	for _, step := range []struct{ pass, life time.Duration }{
 		{time.Second, time.Minute}, {time.Second, life}, {20 * time.Second, time.Hour}, {time.Second, time.Second}, {40 * time.Second, life}, {-time.Hour, life},
 	} {
@@ -275,7 +275,7 @@ func TestMarksFollowTheTokens(t *testing.T) {
 		var err error
 		g, err = w.Refresh(t.Context(), p)
 		w.must(err)
-		exp := w.now.Add(step.life)
+		exp = latest(exp, w.now.Add(step.life))
 		w.view(func(v session.View) error {
 			user, err1 := v.UserSession("r-1", g.User.ID)
 			in, err2 := v.ClientSession(g.User.ID, "shop")
@@ -291,6 +291,41 @@ func TestMarksFollowTheTokens(t *testing.T) {
 			return errors.Join(err1, err2, err3, err4)
 		})
 	}
+}
+
+// TestAShortIdleTimeIsHardlyLonger: that uses are written now and then makes
+// the idle time longer, by a tenth at most.
+func TestAShortIdleTimeIsHardlyLonger(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.realm.Settings.SSOSessionIdleTimeout = 100 * time.Second
+	g := w.login()
+	if want := noon.Add(110 * time.Second); g.User.Idle != want {
+		t.Errorf("idle at %v, want %v", g.User.Idle, want)
+	}
+	for _, pass := range []time.Duration{9, 91, 99} {
+		w.pass(pass * time.Second)
+		var err error
+		if g, err = w.Refresh(t.Context(), w.present(g)); err != nil {
+			t.Errorf("used %d s after the last use: %v", pass, err)
+		}
+	}
+}
+
+// TestMintPointMarksBoth: a client's mark rises though its realm's is high.
+func TestMintPointMarksBoth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.rev(w.MintPoint(t.Context(), w.realm, "app", time.Hour))
+	w.rev(w.MintPoint(t.Context(), w.realm, "shop", life))
+	w.view(func(v session.View) error {
+		r, err1 := v.RealmStanding("r-1")
+		app, err2 := v.ClientStanding("r-1", "app")
+		shop, err3 := v.ClientStanding("r-1", "shop")
+		diff(t, "marks of realm, app and shop", []time.Time{noon.Add(time.Hour), noon.Add(time.Hour), noon.Add(life)},
+			[]time.Time{r.MaxAccessExp, app.MaxAccessExp, shop.MaxAccessExp})
+		return errors.Join(err1, err2, err3)
+	})
 }
 
 func TestMintPoint(t *testing.T) {
