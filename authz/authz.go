@@ -11,11 +11,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
@@ -26,8 +27,6 @@ import (
 	"github.com/tegata/tegata/authz/extauthz"
 	"github.com/tegata/tegata/authz/policy"
 	"github.com/tegata/tegata/authz/verify"
-	"github.com/tegata/tegata/revocation"
-	"github.com/tegata/tegata/revocation/watch"
 )
 
 // Config configures a Server. Issuers, Policy and Watch are required.
@@ -52,10 +51,9 @@ type Config struct {
 	TLS   *tls.Config   // of the gRPC listener; nil means plaintext
 	Drain time.Duration // between not being ready and closing the listener, at the end; default 5 s
 
-	HTTP    *http.Client // fetches keys; default: 5 s timeout
-	Now     func() time.Time
-	Logger  *slog.Logger
-	Metrics prometheus.Registerer
+	HTTP   *http.Client // fetches keys; default: 5 s timeout
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // NamedPolicy is one of several policies.
@@ -66,89 +64,41 @@ type NamedPolicy struct {
 	Shadow bool
 }
 
-// Server is an assembled authorization server.
+// Server is an assembled authorization server. It is a prometheus.Gatherer of
+// its own figures, which begin anew with each Reload.
 type Server struct {
-	verifier *verify.Verifier
-	policies []*policy.Engine
-	watcher  *watch.Watcher
-	grpc     *grpc.Server
-	health   *health.Server
-	drain    time.Duration
-	log      *slog.Logger
+	core   atomic.Pointer[core]
+	grpc   *grpc.Server
+	health *health.Server
+	drain  time.Duration
+	log    *slog.Logger
+
+	mu    sync.Mutex // one Reload at a time; guards what follows
+	below context.Context
+	runs  *life // of the current core, while Run runs
+	fail  context.CancelCauseFunc
 }
 
-// New checks the configuration and loads the policy, the first load of which
+// New checks the configuration and loads the policies, the first load of which
 // must succeed. It does not wait for keys or revocations.
 func New(ctx context.Context, c Config) (*Server, error) {
 	c = c.withDefaults()
-	if c.Watch == nil {
-		return nil, errors.New("authz: Watch is required")
+	first, err := newCore(ctx, c)
+	if err != nil {
+		return nil, err
 	}
 	s := &Server{drain: c.Drain, log: c.Logger, health: health.NewServer()}
-	var err error
-	decide := check.Config{
-		Realm: c.Realm, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
-		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: c.Metrics,
-	}
-	if err := s.load(ctx, c, &decide); err != nil {
-		return nil, err
-	}
-	if s.verifier, err = verify.New(verify.Config{
-		Issuers: c.Issuers, HTTP: c.HTTP, Now: c.Now, Logger: c.Logger, Metrics: c.Metrics,
-	}); err != nil {
-		return nil, err
-	}
-	set := revocation.NewSet()
-	if s.watcher, err = watch.NewWatcher(watch.WatcherConfig{
-		Conn: c.Watch, Set: set, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
-		Now: c.Now, Logger: c.Logger,
-	}); err != nil {
-		return nil, err
-	}
-	if c.Metrics != nil {
-		if err := s.watcher.RegisterMetrics(c.Metrics); err != nil {
-			return nil, err
-		}
-	}
-	decide.Verifier, decide.Revocations = s.verifier, set
-	decide.Trust = func(string) revocation.Trust { return s.watcher.Trust() }
-	checker, err := check.New(decide)
-	if err != nil {
-		return nil, err
-	}
-	return s, s.serve(c, checker)
+	s.core.Store(first)
+	return s, s.serve(c)
 }
 
-// load loads the policies.
-func (s *Server) load(ctx context.Context, c Config, into *check.Config) error {
-	for _, p := range c.Policies {
-		engine, err := s.engine(ctx, c, p.Name, p.Policy)
-		if err != nil {
-			return fmt.Errorf("policy %q: %w", p.Name, err)
-		}
-		into.Policies = append(into.Policies, check.Named{Name: p.Name, Engine: engine, Match: p.Match, Shadow: p.Shadow})
-	}
-	if c.Policy.Dir == "" && c.Policy.FS == nil {
-		return nil
-	}
-	var err error
-	into.Policy, err = s.engine(ctx, c, "default", c.Policy)
-	return err
+// Check implements the doors' Checker.
+func (s *Server) Check(ctx context.Context, r check.Request) check.Decision {
+	return s.core.Load().checker.Check(ctx, r)
 }
 
-// engine loads one policy, whose figures carry its name.
-func (s *Server) engine(ctx context.Context, c Config, name string, p policy.Config) (*policy.Engine, error) {
-	p.Logger, p.Now = c.Logger.With("policy", name), c.Now
-	if c.Metrics != nil {
-		p.Metrics = prometheus.WrapRegistererWith(prometheus.Labels{"policy": name}, c.Metrics)
-	}
-	engine, err := policy.New(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	s.policies = append(s.policies, engine)
-	return engine, nil
-}
+// Gather implements prometheus.Gatherer.
+func (s *Server) Gather() ([]*dto.MetricFamily, error) { return s.core.Load().metrics.Gather() }
 
 func (c Config) withDefaults() Config {
 	if c.Drain == 0 {
@@ -175,8 +125,8 @@ func (c Config) withDefaults() Config {
 const streamWorkers = 64
 
 // serve builds the gRPC server.
-func (s *Server) serve(c Config, checker *check.Checker) error {
-	door, err := extauthz.New(extauthz.Config{Checker: checker, Logger: c.Logger})
+func (s *Server) serve(c Config) error {
+	door, err := extauthz.New(extauthz.Config{Checker: s, Logger: c.Logger})
 	if err != nil {
 		return err
 	}
@@ -197,21 +147,7 @@ func (s *Server) serve(c Config, checker *check.Checker) error {
 
 // Ready is nil when keys, policy and a leased set of revocations are there;
 // else it says what is missing.
-func (s *Server) Ready() error {
-	return errors.Join(s.verifier.Ready(), s.watched())
-}
-
-// watched is nil while the set of revocations can be relied on.
-func (s *Server) watched() error {
-	switch status := s.watcher.Status(); {
-	case status.Trust == revocation.Fresh:
-		return nil
-	case status.LastError == "":
-		return fmt.Errorf("revocations are %s: waiting for the upstream", status.Trust)
-	default:
-		return fmt.Errorf("revocations are %s: %s", status.Trust, status.LastError)
-	}
-}
+func (s *Server) Ready() error { return s.core.Load().ready() }
 
 // Run serves ext_authz, gRPC health and reflection on l, follows revocations
 // and keeps keys fresh until ctx ends; then it drains and returns when the last
@@ -222,21 +158,82 @@ func (s *Server) watched() error {
 // stand on keeps running until then.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	// What runs below outlives ctx, until the last check was answered.
-	below, stop := context.WithCancel(context.WithoutCancel(ctx))
-	g, below := errgroup.WithContext(below)
-	for _, p := range s.policies {
-		g.Go(func() error { return p.Run(below) })
-	}
-	g.Go(func() error { return s.verifier.Run(below) })
-	g.Go(func() error { return s.watcher.Run(below) })
-	g.Go(func() error { return s.grpc.Serve(l) })
-	g.Go(func() error {
-		defer stop()
-		s.attend(ctx, below)
-		s.shut(below)
-		return nil
+	below, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.mu.Lock()
+	s.below, s.fail = below, fail
+	s.runs = s.begin(s.core.Load())
+	s.mu.Unlock()
+
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := s.grpc.Serve(l); err != nil {
+			fail(fmt.Errorf("serving: %w", err))
+		}
 	})
-	return g.Wait()
+	s.attend(ctx, below)
+	s.shut(below)
+	served.Wait()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.below = nil // no Reload any more
+	fail(nil)
+	s.runs.stop()
+	if err := context.Cause(below); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Reload replaces everything but listeners and TLS by what c says: issuers,
+// policies, revocations, limits. The new waits beside the old until it is
+// ready, then takes over at once; no request is refused for it. If it cannot be
+// built, or is not ready before ctx ends, the old stays. When Reload returns
+// nil, nothing uses the old Config.Watch any more.
+func (s *Server) Reload(ctx context.Context, c Config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.below == nil {
+		return errors.New("authz: not running")
+	}
+	next, err := newCore(ctx, c.withDefaults())
+	if err != nil {
+		return err
+	}
+	runs := s.begin(next)
+	if err := next.await(ctx); err != nil {
+		runs.stop()
+		return fmt.Errorf("the new configuration did not become ready: %w", err)
+	}
+	old := s.runs
+	s.core.Store(next)
+	s.runs = runs
+	old.stop()
+	return nil
+}
+
+// life is the goroutines of one core.
+type life struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+// begin runs a core until its life is stopped, or Run ends. The caller holds mu.
+func (s *Server) begin(c *core) *life {
+	ctx, cancel := context.WithCancel(s.below)
+	l, fail := &life{cancel: cancel, ended: make(chan struct{})}, s.fail
+	go func() {
+		defer close(l.ended)
+		if err := c.run(ctx); err != nil {
+			fail(err)
+		}
+	}()
+	return l
+}
+
+func (l *life) stop() {
+	l.cancel()
+	<-l.ended
 }
 
 // attendEvery is how often health follows readiness.

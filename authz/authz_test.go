@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -139,9 +140,10 @@ func (i *issuer) serveWatch(t *testing.T, l net.Listener) (u *watch.Upstream, st
 // running is a Server under test, with a client to it.
 type running struct {
 	*Server
-	conn  *grpc.ClientConn
-	stop  context.CancelFunc
-	ended chan error
+	config Config
+	conn   *grpc.ClientConn
+	stop   context.CancelFunc
+	ended  chan error
 }
 
 // start runs a Server whose upstream is at upstream.
@@ -153,12 +155,13 @@ func start(t *testing.T, i *issuer, upstream string, drain time.Duration) *runni
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = up.Close() })
-	s, err := New(t.Context(), Config{
+	c := Config{
 		Realm:   "orders-api",
 		Issuers: []verify.Issuer{{Issuer: i.url, Audience: []string{"orders-api"}, JWKSURL: i.url}},
 		Policy:  policy.Config{FS: policies.FS, Deadline: patience},
 		Watch:   up, WatchNode: "test", Drain: drain,
-	})
+	}
+	s, err := New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +173,7 @@ func start(t *testing.T, i *issuer, upstream string, drain time.Duration) *runni
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{Server: s, conn: conn, stop: cancel, ended: make(chan error, 1)}
+	r := &running{Server: s, config: c, conn: conn, stop: cancel, ended: make(chan error, 1)}
 	go func() { r.ended <- s.Run(ctx, l) }()
 	t.Cleanup(func() { _ = conn.Close() })
 	return r
@@ -235,7 +238,7 @@ func TestItTrustsOnlyUnderALease(t *testing.T) {
 	r := start(t, i, address, time.Millisecond)
 	token := i.token(t, "a")
 
-	until(t, "keys fetched", func() bool { return r.verifier.Ready() == nil })
+	until(t, "keys fetched", func() bool { return r.core.Load().verifier.Ready() == nil })
 	if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "revocations are unknown") {
 		t.Errorf("Ready before the first snapshot = %v", err)
 	}
@@ -310,6 +313,82 @@ func TestDrain(t *testing.T) {
 	}
 	if err := <-r.ended; err != nil {
 		t.Errorf("Run = %v", err)
+	}
+}
+
+// TestReload: what is new takes over without a request refused; what cannot
+// work never does.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	l := listen(t, "127.0.0.1:0")
+	u, _ := i.serveWatch(t, l)
+	r := start(t, i, l.Addr().String(), time.Millisecond)
+	until(t, "ready", func() bool { return r.Ready() == nil })
+	token, dead := i.token(t, "a"), i.token(t, "dead")
+	i.revoke("dead")
+	if _, err := u.Await(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+
+	var asking sync.WaitGroup
+	done := make(chan struct{})
+	asking.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if got := r.check(t, token); got != http.StatusOK {
+				t.Errorf("while reloading: %d", got)
+				return
+			}
+			if got := r.check(t, dead); got != http.StatusUnauthorized {
+				t.Errorf("a revoked token while reloading: %d", got)
+				return
+			}
+		}
+	})
+	for range 5 {
+		if err := r.Reload(t.Context(), r.config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, change := range map[string]func(*Config){
+		"no issuers":        func(c *Config) { c.Issuers = nil },
+		"a broken policy":   func(c *Config) { c.Policy = policy.Config{FS: fstest.MapFS{"p.rego": {Data: []byte("package")}}} },
+		"no keys to be had": func(c *Config) { c.Issuers = []verify.Issuer{{Issuer: "http://127.0.0.1:1", Audience: []string{"a"}}} },
+	} {
+		c := r.config
+		change(&c)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		if err := r.Reload(ctx, c); err == nil {
+			t.Errorf("%s took over", name)
+		}
+		cancel()
+	}
+	close(done)
+	asking.Wait()
+
+	c := r.config
+	c.Policy = policy.Config{FS: fstest.MapFS{"p.rego": {Data: []byte("package envoy.authz\n\nallow := false")}}, Deadline: patience}
+	if err := r.Reload(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.check(t, token); got != http.StatusForbidden {
+		t.Errorf("the new policy decides %d, want 403", got)
+	}
+	families, err := r.Gather()
+	if err != nil || len(families) == 0 {
+		t.Errorf("%d figures, %v", len(families), err)
+	}
+	r.stop()
+	if err := <-r.ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if err := r.Reload(t.Context(), c); err == nil {
+		t.Error("a server that has ended was reloaded")
 	}
 }
 

@@ -52,7 +52,7 @@ func (c *authzCmd) Run(e *env) error {
 	if err := tuneMemory(*conf.Authz, e.lookupEnv); err != nil {
 		return err
 	}
-	return said(e.ctx, log, serveAuthz(e.ctx, *conf.Authz, log))
+	return said(e.ctx, log, serveAuthz(e.ctx, *conf.Authz, reloading{c.configFlags, e}, log))
 }
 
 // tuneMemory trades some memory for fewer collections: a decision is small
@@ -74,7 +74,7 @@ func tuneMemory(c authzConfig, lookupEnv func(string) (string, bool)) error {
 // serveAuthz opens the listeners, builds the server and runs it. The
 // management listener answers before anything else is there, and after
 // everything else has gone, so that a probe always hears why.
-func serveAuthz(ctx context.Context, c authzConfig, log *slog.Logger) error {
+func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logger) error {
 	checks, err := listen(ctx, "authz.listen", c.Listen)
 	if err != nil {
 		return err
@@ -86,12 +86,7 @@ func serveAuthz(ctx context.Context, c authzConfig, log *slog.Logger) error {
 	}
 	defer func() { _ = health.Close() }()
 	metrics := newMetrics()
-	conn, err := dialWatch(c.Revocations)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	server, err := newAuthz(ctx, c, conn, log, metrics)
+	server, conn, err := newAuthz(ctx, c, log)
 	if err != nil {
 		return err
 	}
@@ -105,7 +100,11 @@ func serveAuthz(ctx context.Context, c authzConfig, log *slog.Logger) error {
 		return server.Run(ctx, checks)
 	})
 	g.Go(func() error {
-		return serveHTTP(inner, newHTTPServer(management(metrics, server.Ready), nil, log), health)
+		return r.run(ctx, &runningAuthz{server: server, config: c, conn: conn, log: log}, metrics)
+	})
+	g.Go(func() error {
+		all := prometheus.Gatherers{metrics, server}
+		return serveHTTP(inner, newHTTPServer(management(all, server.Ready), nil, log), health)
 	})
 	err = g.Wait()
 	log.Info("authz stopped")
@@ -115,29 +114,45 @@ func serveAuthz(ctx context.Context, c authzConfig, log *slog.Logger) error {
 	return err
 }
 
-func newAuthz(ctx context.Context, c authzConfig, conn grpc.ClientConnInterface, log *slog.Logger, metrics prometheus.Registerer) (*authz.Server, error) {
-	t, err := serverTLS("authz.tls", c.TLS)
+// newAuthz builds the server, and the connection to its upstream.
+func newAuthz(ctx context.Context, c authzConfig, log *slog.Logger) (*authz.Server, *grpc.ClientConn, error) {
+	conf, conn, err := authzServerConfig(c, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if t != nil && t.ClientCAs != nil {
-		t.ClientAuth = tls.RequireAndVerifyClientCert
+	if conf.TLS, err = serverTLS("authz.tls", c.TLS); err != nil {
+		_ = conn.Close()
+		return nil, nil, err
 	}
+	if conf.TLS != nil && conf.TLS.ClientCAs != nil {
+		conf.TLS.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	s, err := authz.New(ctx, conf)
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, withHint(fmt.Errorf("building authz: %w", err), "tegata policy check DIR shows what is wrong with a policy")
+	}
+	return s, conn, nil
+}
+
+// authzServerConfig is all of it but TLS, with a connection that is the
+// caller's to close.
+func authzServerConfig(c authzConfig, log *slog.Logger) (authz.Config, *grpc.ClientConn, error) {
 	node, err := os.Hostname()
 	if err != nil {
 		node = "authz"
 	}
-	s, err := authz.New(ctx, authz.Config{
+	conn, err := dialWatch(c.Revocations)
+	if err != nil {
+		return authz.Config{}, nil, err
+	}
+	return authz.Config{
 		Realm: c.Realm, Issuers: trusted(c.Issuers),
 		Policy: defaultPolicy(c), Shadow: c.Policy.shadows(), Policies: namedPolicies(c.Policies),
 		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
 		Watch: conn, WatchNode: node, WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
-		TLS: t, Drain: c.Drain, Logger: log, Metrics: metrics,
-	})
-	if err != nil {
-		return nil, withHint(fmt.Errorf("building authz: %w", err), "tegata policy check DIR shows what is wrong with a policy")
-	}
-	return s, nil
+		Drain: c.Drain, Logger: log,
+	}, conn, nil
 }
 
 // defaultPolicy is the policy for what no named one is for: the shipped one if

@@ -106,11 +106,14 @@ func serverTLS(key string, c tlsConfig) (*tls.Config, error) {
 	if !c.on() {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	pair, err := newKeyPair(c.CertFile, c.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	t := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.current(), nil },
+	}
 	if c.ClientCAFile != "" {
 		if t.ClientCAs, err = readCAs(key+".client_ca_file", c.ClientCAFile); err != nil {
 			return nil, err
@@ -127,11 +130,11 @@ func clientTLS(key string, c clientTLSConfig) (*tls.Config, error) {
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		pair, err := newKeyPair(c.CertFile, c.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		t.Certificates = []tls.Certificate{cert}
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.current(), nil }
 	}
 	if c.CAFile != "" {
 		var err error

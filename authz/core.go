@@ -1,0 +1,139 @@
+package authz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tegata/tegata/authz/check"
+	"github.com/tegata/tegata/authz/policy"
+	"github.com/tegata/tegata/authz/verify"
+	"github.com/tegata/tegata/revocation"
+	"github.com/tegata/tegata/revocation/watch"
+)
+
+// core is what decisions stand on, built from one configuration and replaced
+// as a whole: keys, revocations, policies and the check over them.
+type core struct {
+	verifier *verify.Verifier
+	policies []*policy.Engine
+	watcher  *watch.Watcher
+	checker  *check.Checker
+	metrics  *prometheus.Registry // of its own: two cores run side by side in a Reload
+}
+
+func newCore(ctx context.Context, c Config) (*core, error) {
+	if c.Watch == nil {
+		return nil, errors.New("authz: Watch is required")
+	}
+	k := &core{metrics: prometheus.NewRegistry()}
+	decide := check.Config{
+		Realm: c.Realm, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
+		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
+		Revocations: revocation.NewSet(),
+		Trust:       func(string) revocation.Trust { return k.watcher.Trust() },
+	}
+	if err := k.load(ctx, c, &decide); err != nil {
+		return nil, err
+	}
+	var err error
+	if k.verifier, err = verify.New(verify.Config{
+		Issuers: c.Issuers, HTTP: c.HTTP, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
+	}); err != nil {
+		return nil, err
+	}
+	if k.watcher, err = watch.NewWatcher(watch.WatcherConfig{
+		Conn: c.Watch, Set: decide.Revocations, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
+		Now: c.Now, Logger: c.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	if err := k.watcher.RegisterMetrics(k.metrics); err != nil {
+		return nil, err
+	}
+	decide.Verifier = k.verifier
+	if k.checker, err = check.New(decide); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// load loads the policies.
+func (k *core) load(ctx context.Context, c Config, into *check.Config) error {
+	for _, p := range c.Policies {
+		engine, err := k.engine(ctx, c, p.Name, p.Policy)
+		if err != nil {
+			return fmt.Errorf("policy %q: %w", p.Name, err)
+		}
+		into.Policies = append(into.Policies, check.Named{Name: p.Name, Engine: engine, Match: p.Match, Shadow: p.Shadow})
+	}
+	if c.Policy.Dir == "" && c.Policy.FS == nil {
+		return nil
+	}
+	var err error
+	into.Policy, err = k.engine(ctx, c, "default", c.Policy)
+	return err
+}
+
+// engine loads one policy, whose figures carry its name.
+func (k *core) engine(ctx context.Context, c Config, name string, p policy.Config) (*policy.Engine, error) {
+	p.Logger, p.Now = c.Logger.With("policy", name), c.Now
+	p.Metrics = prometheus.WrapRegistererWith(prometheus.Labels{"policy": name}, k.metrics)
+	engine, err := policy.New(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	k.policies = append(k.policies, engine)
+	return engine, nil
+}
+
+// run keeps everything fresh until ctx ends.
+func (k *core) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range k.policies {
+		g.Go(func() error { return p.Run(ctx) })
+	}
+	g.Go(func() error { return k.verifier.Run(ctx) })
+	g.Go(func() error { return k.watcher.Run(ctx) })
+	return g.Wait()
+}
+
+// ready is nil when keys, policy and a leased set of revocations are there.
+func (k *core) ready() error { return errors.Join(k.verifier.Ready(), k.watched()) }
+
+// watched is nil while the set of revocations can be relied on.
+func (k *core) watched() error {
+	switch status := k.watcher.Status(); {
+	case status.Trust == revocation.Fresh:
+		return nil
+	case status.LastError == "":
+		return fmt.Errorf("revocations are %s: waiting for the upstream", status.Trust)
+	default:
+		return fmt.Errorf("revocations are %s: %s", status.Trust, status.LastError)
+	}
+}
+
+// awaitEvery is how often await looks.
+const awaitEvery = 20 * time.Millisecond
+
+// await waits until the core is ready, and says what is missing if ctx ends
+// before.
+func (k *core) await(ctx context.Context) error {
+	tick := time.NewTicker(awaitEvery)
+	defer tick.Stop()
+	for {
+		err := k.ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
