@@ -50,6 +50,9 @@ type idClaims struct {
 	SessionID string `json:"sid,omitempty"`
 	TokenHash string `json:"at_hash"`
 	ACR       string `json:"acr,omitempty"`
+
+	// Rev is as in accessClaims, for the endpoints here that take ID tokens.
+	Rev revocation.Revision `json:"rev"`
 	profileClaims
 }
 

@@ -116,7 +116,7 @@ func (m *minting) id(nonce, accessToken string) (string, error) {
 		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
 		Issuer: m.r.Issuer, Audience: m.c.ClientID, Subject: m.g.User.UserID,
 		Type: ID, Client: m.c.ClientID, Nonce: nonce, SessionID: m.g.User.ID,
-		TokenHash: tokenHash(m.signer.Algorithm, accessToken), ACR: m.g.User.ACR,
+		TokenHash: tokenHash(m.signer.Algorithm, accessToken), ACR: m.g.User.ACR, Rev: m.g.Rev,
 		profileClaims: m.profile,
 	})
 }

@@ -158,7 +158,7 @@ func TestUserTokensHaveKeycloaksShape(t *testing.T) {
 		{"ID", set.IDToken, jose.Header{Algorithm: jose.ES256, KeyID: "es", Type: "JWT"}, with(map[string]any{
 			"exp": iat + 300, "iat": iat, "auth_time": iat - 60, "jti": "", "iss": testRealm.Issuer, "aud": "app",
 			"sub": "user-1", "typ": "ID", "azp": "app", "nonce": "n1", "sid": "sid-1", "acr": "1",
-			"at_hash": tokenHash(jose.ES256, set.AccessToken),
+			"at_hash": tokenHash(jose.ES256, set.AccessToken), "rev": 7.0,
 		})},
 		{"refresh", set.RefreshToken, jose.Header{Algorithm: jose.HS512, KeyID: "hs", Type: "JWT"}, map[string]any{
 			"exp": iat + 1800, "iat": iat, "jti": "", "iss": testRealm.Issuer, "aud": testRealm.Issuer,
@@ -351,6 +351,7 @@ func TestWhateverIsMintedReadsBack(t *testing.T) {
 		access, id, own := common, common, common
 		access.Key, access.Rev, access.HasRev = "es", g.Rev, true
 		id.Key, own.Key = "es", "hs"
+		id.Rev, id.HasRev = g.Rev, true
 		for _, tt := range []struct {
 			compact string
 			want    Read
