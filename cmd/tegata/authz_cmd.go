@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -85,6 +86,13 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		return err
 	}
 	defer func() { _ = health.Close() }()
+	door, doorConfig, err := openHTTPDoor(ctx, c.HTTP)
+	if err != nil {
+		return err
+	}
+	if door != nil {
+		defer func() { _ = door.Close() }()
+	}
 	metrics := newMetrics()
 	server, conn, err := newAuthz(ctx, c, log)
 	if err != nil {
@@ -99,6 +107,9 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		defer stopInner()
 		return server.Run(ctx, checks)
 	})
+	if door != nil {
+		g.Go(func() error { return server.RunHTTP(ctx, door, doorConfig) })
+	}
 	g.Go(func() error {
 		return r.run(ctx, &runningAuthz{server: server, config: c, conn: conn, log: log}, metrics)
 	})
@@ -112,6 +123,30 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		return nil
 	}
 	return err
+}
+
+// openHTTPDoor opens the listener of the HTTP door; nil without one.
+func openHTTPDoor(ctx context.Context, c httpDoorConfig) (net.Listener, authz.HTTPConfig, error) {
+	var h authz.HTTPConfig
+	if c.Listen == "" {
+		return nil, h, nil
+	}
+	for _, peer := range c.TrustedPeers {
+		prefix, err := parsePeer(peer)
+		if err != nil {
+			return nil, h, fmt.Errorf("authz.http.trusted_peers: %w", err)
+		}
+		h.TrustedPeers = append(h.TrustedPeers, prefix)
+	}
+	var err error
+	if h.MaxBody, err = parseBytes(c.MaxBody); err != nil {
+		return nil, h, fmt.Errorf("authz.http.max_body: %w", err)
+	}
+	if h.TLS, err = serverTLS("authz.http.tls", c.TLS); err != nil {
+		return nil, h, err
+	}
+	l, err := listen(ctx, "authz.http.listen", c.Listen)
+	return l, h, err
 }
 
 // newAuthz builds the server, and the connection to its upstream.

@@ -65,6 +65,7 @@ type authzConfig struct {
 	Listen            string            `yaml:"listen"`
 	InsecurePlaintext bool              `yaml:"insecure_plaintext"`
 	TLS               tlsConfig         `yaml:"tls"`
+	HTTP              httpDoorConfig    `yaml:"http"`
 	Management        string            `yaml:"management"`
 	Realm             string            `yaml:"realm"`
 	Issuers           []trustedConfig   `yaml:"issuers"`
@@ -77,6 +78,14 @@ type authzConfig struct {
 	Drain             time.Duration     `yaml:"drain"`
 	GCPercent         int               `yaml:"gc_percent"`
 	MemoryLimit       string            `yaml:"memory_limit"`
+}
+
+// httpDoorConfig is the door for proxies that ask by HTTP; off without Listen.
+type httpDoorConfig struct {
+	Listen       string    `yaml:"listen"`
+	TLS          tlsConfig `yaml:"tls"`
+	TrustedPeers []string  `yaml:"trusted_peers"`
+	MaxBody      string    `yaml:"max_body"`
 }
 
 // trustedConfig is one issuer whose tokens authz accepts.
@@ -264,6 +273,7 @@ func (c *config) defaults() {
 		def(&a.Listen, "127.0.0.1:9191")
 		def(&a.Management, "127.0.0.1:9192")
 		def(&a.OnStale, "deny")
+		def(&a.HTTP.MaxBody, "64KiB")
 		def(&a.Policy.Mode, "enforce")
 		for n := range a.Policies {
 			def(&a.Policies[n].Mode, "enforce")
@@ -293,6 +303,7 @@ func (c *config) resolve(dir string) {
 	}
 	if a := c.Authz; a != nil {
 		paths = append(paths, &a.TLS.CertFile, &a.TLS.KeyFile, &a.TLS.ClientCAFile, &a.Policy.Dir,
+			&a.HTTP.TLS.CertFile, &a.HTTP.TLS.KeyFile, &a.HTTP.TLS.ClientCAFile,
 			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
 		for n := range a.Policies {
 			paths = append(paths, &a.Policies[n].Dir)

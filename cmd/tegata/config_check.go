@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -62,6 +63,7 @@ func (c *config) checkAuthz() error {
 		c.isTLS("authz.tls", a.TLS),
 		c.isPrivate("authz.listen", a.Listen, a.TLS.on() || a.InsecurePlaintext,
 			"set authz.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
+		c.checkHTTPDoor(),
 		c.oneOf("authz.on_stale", a.OnStale, "deny", "serve"),
 		c.checkPolicy("authz.policy", a.Policy),
 		c.checkPolicies(),
@@ -82,6 +84,34 @@ func (c *config) checkAuthz() error {
 		}
 	}
 	return nil
+}
+
+func (c *config) checkHTTPDoor() error {
+	const key = "authz.http"
+	h := c.Authz.HTTP
+	if h.Listen == "" {
+		return nil
+	}
+	for n, peer := range h.TrustedPeers {
+		if _, err := parsePeer(peer); err != nil {
+			return c.at(fmt.Sprintf("%s.trusted_peers[%d]", key, n), fmt.Sprintf("%q is neither an address nor a network", peer), "for example 10.0.0.7 or 10.0.0.0/8")
+		}
+	}
+	return firstError(
+		c.isAddress(key+".listen", h.Listen),
+		c.isTLS(key+".tls", h.TLS),
+		c.isPrivate(key+".listen", h.Listen, h.TLS.on() || c.Authz.InsecurePlaintext,
+			"set authz.http.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
+		c.isMemory(key+".max_body", h.MaxBody),
+	)
+}
+
+// parsePeer reads an address or a network.
+func parsePeer(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	return netip.ParsePrefix(s)
 }
 
 func (c *config) checkPolicy(key string, p policyConfig) error {

@@ -114,6 +114,7 @@ func (r reloading) apply(ctx context.Context, a *runningAuthz) error {
 func (a *runningAuthz) warnFixed(next authzConfig) {
 	for key, pair := range map[string][2]any{
 		"authz.listen":       {a.config.Listen, next.Listen},
+		"authz.http":         {a.config.HTTP, next.HTTP},
 		"authz.management":   {a.config.Management, next.Management},
 		"authz.tls":          {a.config.TLS, next.TLS},
 		"authz.drain":        {a.config.Drain, next.Drain},
