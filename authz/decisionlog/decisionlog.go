@@ -205,29 +205,47 @@ func (l *Log) Run(ctx context.Context) error {
 	below, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	ending := make(chan struct{}) // nothing more comes
-	var wg sync.WaitGroup
+	finished := make(chan struct{})
+	var bound, wg sync.WaitGroup
+	bound.Go(func() { stopAfter(ctx, finished, l.flush, stop) })
 	if l.up != nil {
 		wg.Go(func() { l.up.run(below, ending) })
 	}
 	l.encodeUntil(ctx, below)
 	l.ended.Store(true)
-	overdue := time.AfterFunc(l.flush, stop)
-	defer overdue.Stop()
 	l.drain(below)
 	close(ending)
 	wg.Wait()
+	close(finished)
+	bound.Wait()
 	if err := l.close(); err != nil {
 		return fmt.Errorf("decisionlog: closing: %w", err)
 	}
 	return nil
 }
 
+// stopAfter calls stop so long after the end of ctx, unless finished is closed
+// before.
+func stopAfter(ctx context.Context, finished <-chan struct{}, wait time.Duration, stop func()) {
+	select {
+	case <-ctx.Done():
+	case <-finished:
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		stop()
+	case <-finished:
+	}
+}
+
 // encodeUntil works until ctx ends.
 func (l *Log) encodeUntil(ctx, below context.Context) {
-	for {
+	for ctx.Err() == nil { // select picks any case that is ready
 		select {
 		case <-ctx.Done():
-			return
 		case <-l.wake:
 			l.reopen()
 		case e := <-l.queue:
