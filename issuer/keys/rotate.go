@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -152,4 +153,51 @@ func (k *Keys) generate(r realm.Realm, alg jose.Algorithm) (Sealed, error) {
 		return Sealed{}, fmt.Errorf("making key: %w", err)
 	}
 	return k.seal.seal(Sealed{ID: id.String(), RealmID: r.ID, Algorithm: alg, Status: Active, Created: k.now().UTC()}, private)
+}
+
+// RetireOld withdraws the passive keys that were succeeded longer than age
+// ago: with an age above every token's lifetime, nothing that they signed is
+// believed anyway. It returns how many.
+func (k *Keys) RetireOld(ctx context.Context, r realm.Realm, age time.Duration) (n int, err error) {
+	before := k.now().Add(-age)
+	have, err := k.sealed(ctx, r)
+	if err != nil {
+		return 0, fmt.Errorf("retiring old keys of realm %s: %w", r.Name, err)
+	}
+	if !slices.ContainsFunc(have, func(key Sealed) bool { return key.Status == Passive && succeeded(have, key, before) }) {
+		return 0, nil // as nearly always
+	}
+	err = k.store.Write(ctx, func(tx Tx) error {
+		n = 0
+		have, err := tx.Keys(r.ID)
+		if err != nil {
+			return err
+		}
+		for _, key := range have {
+			if key.Status != Passive || !succeeded(have, key, before) {
+				continue
+			}
+			key.Status = Retired
+			if err := tx.PutKey(key); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("retiring old keys of realm %s: %w", r.Name, err)
+	}
+	if n > 0 {
+		k.forget(r.ID)
+	}
+	return n, nil
+}
+
+// succeeded reports whether another key of its sort was made after key and
+// before a time.
+func succeeded(have []Sealed, key Sealed, before time.Time) bool {
+	return slices.ContainsFunc(have, func(o Sealed) bool {
+		return isOwn(o) == isOwn(key) && o.Created.After(key.Created) && o.Created.Before(before)
+	})
 }
