@@ -27,6 +27,9 @@ type Reads struct {
 	// Paths are minimal prefixes below input, each at least one part long:
 	// equal values at all of them mean an equal result.
 	Paths []Path
+	// Places are where the policy reads each of Paths, at the same index: the
+	// first of the places in the order of files and lines.
+	Places []Place
 	// Findings say why no list of paths is sound. Empty means cacheable.
 	Findings []Finding
 }
@@ -48,14 +51,23 @@ func (p Path) Ref() ast.Ref {
 	return ref
 }
 
-// Finding is one place that makes a policy uncacheable.
-type Finding struct {
+// Place is a line of a policy.
+type Place struct {
 	File string
-	Row  int
-	Why  string
+	Row  int // from 1
 }
 
-func (f Finding) String() string { return fmt.Sprintf("%s:%d: %s", f.File, f.Row, f.Why) }
+func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Row) }
+
+// Finding is one place that makes a policy uncacheable.
+type Finding struct {
+	Place
+	What   string // the builtin, part of the syntax, or "input" that is to blame
+	Why    string // one clause that names What
+	Impure bool   // What is a builtin whose result depends on more than its arguments
+}
+
+func (f Finding) String() string { return f.Place.String() + ": " + f.Why }
 
 // unflagged are builtins whose result depends on more than their arguments
 // although OPA does not flag them: the first three read the clock, the last
@@ -75,7 +87,11 @@ func Of(c *ast.Compiler) Reads {
 	for _, name := range slices.Sorted(mapKeys(c.Modules)) {
 		a.module(c.Modules[name])
 	}
-	return Reads{Paths: minimal(a.paths), Findings: a.findings}
+	r := Reads{Findings: a.findings}
+	for _, f := range minimal(a.found) {
+		r.Paths, r.Places = append(r.Paths, f.path), append(r.Places, f.place)
+	}
+	return r
 }
 
 // impureBuiltins are the names that must not be mentioned: those OPA flags,
@@ -99,15 +115,21 @@ func impureBuiltins(c *ast.Compiler) map[string]bool {
 	return impure
 }
 
+// found is a path with a place that reads it.
+type found struct {
+	path  Path
+	place Place
+}
+
 // minimal drops every path that has another as its prefix.
-func minimal(paths []Path) []Path {
-	slices.SortFunc(paths, func(a, b Path) int { return slices.Compare(a, b) })
-	var out []Path
-	for _, p := range paths {
-		if len(out) > 0 && isPrefix(out[len(out)-1], p) {
+func minimal(all []found) []found {
+	slices.SortStableFunc(all, func(a, b found) int { return slices.Compare(a.path, b.path) })
+	var out []found
+	for _, f := range all {
+		if len(out) > 0 && isPrefix(out[len(out)-1].path, f.path) {
 			continue
 		}
-		out = append(out, p)
+		out = append(out, f)
 	}
 	return out
 }

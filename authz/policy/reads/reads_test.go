@@ -93,20 +93,20 @@ q if input.far`, []string{"input.far"}},
 
 func TestWhatHasNoSoundKeyIsRefused(t *testing.T) {
 	t.Parallel()
-	tests := []struct{ name, body, why string }{
-		{"bare input", `p := input`, "whole"},
-		{"passed whole", "f(x) := x.a\np if f(input)", "whole"},
-		{"walk", `p if { walk(input, [path, value]); value == 1 }`, "whole"},
-		{"object.get", `p if object.get(input, "a", 1) == 1`, "whole"},
-		{"variable first part", `p if { some k; input[k] == 1 }`, "whole"},
-		{"computed first part", `p if input[data.k]`, "whole"},
-		{"in comprehension", `p := [x | some x in input]`, "whole"},
-		{"as value of with", "q if input.x\np if q with data.d as input", "whole"},
+	tests := []struct{ name, body, what string }{
+		{"bare input", `p := input`, "input"},
+		{"passed whole", "f(x) := x.a\np if f(input)", "input"},
+		{"walk", `p if { walk(input, [path, value]); value == 1 }`, "input"},
+		{"object.get", `p if object.get(input, "a", 1) == 1`, "input"},
+		{"variable first part", `p if { some k; input[k] == 1 }`, "input"},
+		{"computed first part", `p if input[data.k]`, "input"},
+		{"in comprehension", `p := [x | some x in input]`, "input"},
+		{"as value of with", "q if input.x\np if q with data.d as input", "input"},
 		{"clock", `p if time.now_ns() > 1`, "time.now_ns"},
 		{"clock as the value of with", "q if data.d > 1\np if q with data.d as time.now_ns()", "time.now_ns"},
 		{"random", `p if rand.intn("x", 2) == 1`, "rand.intn"},
 		{"network", `p if http.send({"method": "get", "url": "http://127.0.0.1"})`, "http.send"},
-		{"clock inside decode_verify", `p if io.jwt.decode_verify(input.t, {})[0]`, "decode_verify"},
+		{"clock inside decode_verify", `p if io.jwt.decode_verify(input.t, {})[0]`, "io.jwt.decode_verify"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -116,10 +116,33 @@ func TestWhatHasNoSoundKeyIsRefused(t *testing.T) {
 				t.Fatalf("cacheable with %v", r.Paths)
 			}
 			f := r.Findings[0]
-			if !strings.Contains(f.Why, tt.why) || f.File != "m0.rego" || f.Row < 2 {
-				t.Errorf("finding = %v, want one in m0.rego about %q", f, tt.why)
+			if f.What != tt.what || f.Impure != (tt.what != "input") || !strings.Contains(f.Why, tt.what) || f.File != "m0.rego" || f.Row < 2 {
+				t.Errorf("finding = %+v, want one in m0.rego about %q", f, tt.what)
 			}
 		})
+	}
+}
+
+func TestPathsAndFindingsSayWhere(t *testing.T) {
+	t.Parallel()
+	r := Of(compile(t, "package t\n\np if {\n\tinput.a.b == 1\n\tinput.c\n}\nq if input.a.b", "package u\np if {\n\tinput.c.d\n\tinput[\"e\"]\n}"))
+	got := map[string]string{}
+	for i, p := range r.Paths {
+		got[p.String()] = r.Places[i].String()
+	}
+	want := map[string]string{"input.a.b": "m0.rego:4", "input.c": "m0.rego:5", "input.e": "m1.rego:4"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("places (-want +got):\n%s", d)
+	}
+	for body, row := range map[string]int{
+		"p if {\n\tinput.a\n\ttime.now_ns() > 1\n}":       4,
+		"p if {\n\tx := 1\n\ty := {\"k\": input}\n}":      4,
+		"p if {\n\tsome k\n\tinput.a\n\tinput[k] == 1\n}": 5,
+		"f(x) := x\np if\n\tf(\n\tinput)":                 5,
+	} {
+		if f := Of(compile(t, "package t\n"+body)).Findings; len(f) == 0 || f[0].Row != row {
+			t.Errorf("%q: findings = %v, want one in line %d", body, f, row)
+		}
 	}
 }
 

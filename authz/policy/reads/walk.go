@@ -11,17 +11,32 @@ import (
 // head), and a skipped node is a missed read.
 type analysis struct {
 	impure   map[string]bool
-	paths    []Path
+	found    []found
 	findings []Finding
 	at       *ast.Location // of the innermost node that has one
 }
 
-func (a *analysis) refuse(format string, args ...any) {
-	f := Finding{Why: fmt.Sprintf(format, args...)}
-	if a.at != nil {
-		f.File, f.Row = a.at.File, a.at.Row
-	}
+// refuse notes why no list of paths would be sound.
+func (a *analysis) refuse(f Finding) {
+	f.Place = a.place()
 	a.findings = append(a.findings, f)
+}
+
+func (a *analysis) refuseWhole() {
+	a.refuse(Finding{What: "input", Why: "input is used as a whole"})
+}
+
+// refuseUnknown is for syntax that came with a newer OPA.
+func (a *analysis) refuseUnknown(kind string, node any) {
+	what := fmt.Sprintf("%T", node)
+	a.refuse(Finding{What: what, Why: fmt.Sprintf("%s of a kind that is not known here (%s)", kind, what)})
+}
+
+func (a *analysis) place() Place {
+	if a.at == nil {
+		return Place{}
+	}
+	return Place{a.at.File, a.at.Row}
 }
 
 func (a *analysis) locate(l *ast.Location) {
@@ -85,7 +100,7 @@ func (a *analysis) expr(e *ast.Expr) {
 		a.body(t.Lhs)
 		a.body(t.Rhs)
 	default:
-		a.refuse("expression of a kind that is not known here (%T)", t)
+		a.refuseUnknown("expression", t)
 	}
 	for _, w := range e.With {
 		a.with(w)
@@ -124,7 +139,7 @@ func (a *analysis) term(t *ast.Term) {
 	case ast.Null, ast.Boolean, ast.Number, ast.String:
 	case ast.Var:
 		if v == inputVar {
-			a.refuse("input is used as a whole")
+			a.refuseWhole()
 		}
 	case ast.Ref:
 		a.ref(v)
@@ -152,7 +167,7 @@ func (a *analysis) term(t *ast.Term) {
 	case *ast.TemplateString:
 		a.template(v)
 	default:
-		a.refuse("value of a kind that is not known here (%T)", v)
+		a.refuseUnknown("value", v)
 	}
 }
 
@@ -164,7 +179,7 @@ func (a *analysis) template(t *ast.TemplateString) {
 		case *ast.Expr:
 			a.expr(p)
 		default:
-			a.refuse("template part of a kind that is not known here (%T)", p)
+			a.refuseUnknown("template part", p)
 		}
 	}
 }
@@ -179,7 +194,7 @@ func rootedAtInput(r ast.Ref) bool {
 // computed.
 func (a *analysis) ref(r ast.Ref) {
 	if name := r.String(); a.impure[name] {
-		a.refuse("%s does not depend on its arguments alone", name)
+		a.refuse(Finding{What: name, Why: name + " does not depend on its arguments alone", Impure: true})
 	}
 	if !rootedAtInput(r) {
 		if _, plain := r[0].Value.(ast.Var); !plain {
@@ -190,9 +205,9 @@ func (a *analysis) ref(r ast.Ref) {
 	}
 	path := constantPrefix(r[1:])
 	if len(path) == 0 {
-		a.refuse("input is used as a whole")
+		a.refuseWhole()
 	} else {
-		a.paths = append(a.paths, path)
+		a.found = append(a.found, found{path, a.place()})
 	}
 	a.terms(r[1:])
 }
