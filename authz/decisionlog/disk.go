@@ -128,7 +128,7 @@ func (d *disk) load(log *slog.Logger) error {
 	for _, number := range numbers {
 		d.last = max(d.last, number)
 		if number < at.segment {
-			if err := os.Remove(d.path(number)); err != nil {
+			if err := d.remove(number); err != nil {
 				return err
 			}
 			continue
@@ -200,6 +200,13 @@ func (d *disk) salvage(number uint64, at *place, log *slog.Logger) (*segment, er
 
 func (d *disk) path(number uint64) string {
 	return filepath.Join(d.dir, fmt.Sprintf("%020d%s", number, suffix))
+}
+
+func (d *disk) remove(number uint64) error {
+	if err := os.Remove(d.path(number)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // add writes events and syncs. What a failure leaves half written is cut off,
@@ -285,7 +292,7 @@ func (d *disk) makeRoom(size int64) {
 	for d.total+size > d.max && len(d.segments) > 1 {
 		oldest := d.segments[0]
 		d.metrics.lost(lostBufferFull, d.waiting(oldest))
-		_ = os.Remove(d.path(oldest.number)) // what stays is found, and counts, after a restart
+		_ = d.remove(oldest.number) // what stays is found, and counts, after a restart
 		d.total -= oldest.size
 		d.segments = d.segments[1:]
 	}
@@ -411,7 +418,7 @@ func (d *disk) forget() error {
 			s.number == d.at.segment && d.at.offset < s.size {
 			return nil
 		}
-		if err := os.Remove(d.path(s.number)); err != nil {
+		if err := d.remove(s.number); err != nil {
 			return err
 		}
 		d.total -= s.size
