@@ -1,5 +1,5 @@
 // Package e2e holds the promises that only the whole can keep: built binaries,
-// a real Envoy, real HTTP. Each test file is one promise.
+// a real Envoy, a real NGINX, real HTTP. Each test file is one promise.
 //
 // It must not know how Tegata works inside: it does what an operator, a client
 // or an attacker could do from outside.

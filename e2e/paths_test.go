@@ -48,17 +48,28 @@ func mayRead(path string) bool {
 	return len(segments) == 1 || (len(segments) == 2 && segments[1] != "admin")
 }
 
-// TestPathConfusionOpensNothing: whatever a client writes as a path, what the
-// API receives of an allowed request is a path that the token may read.
-func TestPathConfusionOpensNothing(t *testing.T) {
-	dir := t.TempDir()
+// pathPolicy is the shipped policy with pathTable.
+func pathPolicy(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	if err := os.CopyFS(dir, policies.FS); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(dir, "tegata", "routes", "data.yaml"), pathTable)
-	s := ownStack(t, func(c *stack.Config) { c.Set["authz.policy.dir"] = dir })
-	token := mustMint(t, s, "orders:read")
+	return dir
+}
 
+// TestPathConfusionOpensNothing: whatever a client writes as a path, what the
+// API receives of an allowed request is a path that the token may read.
+func TestPathConfusionOpensNothing(t *testing.T) {
+	dir := pathPolicy(t)
+	s := ownStack(t, func(c *stack.Config) { c.Set["authz.policy.dir"] = dir })
+	confuse(t, s, mustMint(t, s, "orders:read"))
+}
+
+// confuse asks a gateway whose policy has pathTable for paths in all spellings.
+func confuse(t *testing.T, s *stack.Stack, token string) {
+	t.Helper()
 	wantOK(t, "/orders", ask(s, http.MethodGet, "/orders", token))
 	wantOK(t, "/orders/7", ask(s, http.MethodGet, "/orders/7", token))
 	for _, path := range []string{"/admin", "/admin/x", "/orders/admin", "/orders/7/secret"} {

@@ -97,7 +97,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	decision, err := h.decide(d, r)
 	if err != nil {
-		h.complain(r, "HTTP check refused", "dialect", d.name, "error", err)
+		h.note(r, d, err)
 		decision = refusal(err)
 	}
 	h.answer(w, r, d, &decision)
@@ -146,6 +146,16 @@ func (h *Handler) trusts(r *http.Request) bool {
 	}
 	address := peer.Addr().Unmap().WithZone("")
 	return slices.ContainsFunc(h.c.TrustedPeers, func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
+// note logs why a question was not put. What only a proxy can have done is for
+// the operator; the rest any client can do, and as often as it likes.
+func (h *Handler) note(r *http.Request, d *dialect, err error) {
+	if errors.Is(err, errUntrusted) || errors.Is(err, errMissing) {
+		h.complain(r, "HTTP check refused", "dialect", d.name, "error", err)
+		return
+	}
+	h.c.Logger.DebugContext(r.Context(), "HTTP check refused", "dialect", d.name, "error", err)
 }
 
 // complain tells the operator, at most so often, of what no well-configured

@@ -143,7 +143,7 @@ func readBody(r *http.Request, most int64) (string, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(r.Body, most+1))
 	if err != nil {
-		return "", fmt.Errorf("%w: the body ends early", errMissing)
+		return "", fmt.Errorf("%w: the body ends early", errAmbiguous)
 	}
 	if int64(len(b)) > most {
 		return "", errBody
