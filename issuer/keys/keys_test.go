@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -226,6 +227,9 @@ func TestEnsureFollowsTheRealmsAlgorithm(t *testing.T) {
 	if got, want := w.statuses(r), "ES256 passive, EdDSA active, HS512 active"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	if s, _ := w.sign(w.Keys, r); s.Algorithm != jose.EdDSA {
+		t.Errorf("signs with %s, want the realm's new algorithm at once", s.Algorithm)
+	}
 	if !w.verifies(w.Keys, r, compact, jose.ES256) {
 		t.Error("what the old key signed does not verify any more")
 	}
@@ -242,6 +246,7 @@ func TestRotateAndRetire(t *testing.T) {
 	ownID, own, err := w.Own(t.Context(), demo)
 	w.must(err)
 
+	w.pass(-time.Hour) // what is active is said by its status, not by its age
 	kid, err := w.Rotate(t.Context(), demo, "")
 	w.must(err)
 	second, fresh := w.sign(w.Keys, demo) // at once, though the clock stands still
@@ -268,6 +273,78 @@ func TestRotateAndRetire(t *testing.T) {
 	w.must(err)
 	if s, _ := w.sign(w.Keys, demo); s.Algorithm != jose.EdDSA {
 		t.Errorf("signs with %s, want what was asked for", s.Algorithm)
+	}
+	if got, want := w.statuses(demo), "ES256 passive, ES256 retired, EdDSA active, HS512 active"; got != want {
+		t.Errorf("got %s, want %s: a retired key never comes back", got, want)
+	}
+}
+
+func TestRotateTakesTheRealmsAlgorithm(t *testing.T) {
+	t.Parallel()
+	w, r := newWorld(t), demo
+	r.Settings.SigningAlgorithm = jose.EdDSA
+	w.must(w.Ensure(t.Context(), r))
+	_, err := w.Rotate(t.Context(), r, "")
+	w.must(err)
+	if got, want := w.statuses(r), "EdDSA active, EdDSA passive, HS512 active"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestEnsureMakesTheOwnKeyAlone, if that alone is missing.
+func TestEnsureMakesTheOwnKeyAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(w.Ensure(t.Context(), demo))
+	before, _ := w.sign(w.Keys, demo)
+	w.store.all = slices.DeleteFunc(w.store.all, func(k keys.Sealed) bool { return k.Algorithm == jose.HS512 })
+	w.pass(time.Second)
+	if _, err := w.Signer(t.Context(), demo); !errors.Is(err, keys.ErrNoKey) {
+		t.Errorf("without an own key: %v, want ErrNoKey", err)
+	}
+	w.must(w.Ensure(t.Context(), demo))
+	if after, _ := w.sign(w.Keys, demo); after.ID != before.ID {
+		t.Error("the signing key was replaced")
+	}
+	if got, want := w.statuses(demo), "ES256 active, HS512 active"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestTheSlowerOfTwoAddsNothing: both have read an empty store.
+func TestTheSlowerOfTwoAddsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.store.began, w.store.release = make(chan struct{}, 10), make(chan struct{})
+	done := make(chan error)
+	for _, k := range []*keys.Keys{w.Keys, w.process(seal)} {
+		go func() { done <- k.Ensure(t.Context(), demo) }()
+	}
+	<-w.store.began
+	<-w.store.began
+	close(w.store.release)
+	w.must(errors.Join(<-done, <-done))
+	if got, want := w.statuses(demo), "ES256 active, HS512 active"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestAKeyOutOfUseNeedNotOpen: a lost one that is still published stops every
+// change, a retired one does not.
+func TestAKeyOutOfUseNeedNotOpen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(w.Ensure(t.Context(), demo))
+	old, _ := w.sign(w.Keys, demo)
+	_, err := w.Rotate(t.Context(), demo, "")
+	w.must(err)
+	flip(&w.store.all[0], 20)
+	if _, err := w.Rotate(t.Context(), demo, ""); !errors.Is(err, keys.ErrSeal) {
+		t.Errorf("with a passive key that does not open: %v, want ErrSeal", err)
+	}
+	w.must(w.Retire(t.Context(), demo, old.ID))
+	if _, err := w.Rotate(t.Context(), demo, ""); err != nil {
+		t.Errorf("with a retired key that does not open: %v", err)
 	}
 }
 
@@ -432,6 +509,11 @@ func TestAnotherProcessIsHeardWithinASecond(t *testing.T) {
 	if s, _ := w.sign(w.Keys, demo); s.ID != kid {
 		t.Error("a rotation is not heard of after a second")
 	}
+	w.must(w.process(seal).Retire(t.Context(), demo, first.ID))
+	w.pass(time.Second)
+	if set, err := w.Public(t.Context(), demo); err != nil || set.Has(first.ID) {
+		t.Errorf("a key is published after its end, %v", err)
+	}
 	again, err := w.process(seal).Rotate(t.Context(), demo, "")
 	w.must(err)
 	w.pass(-time.Hour)
@@ -473,42 +555,43 @@ func TestAFailingStoreIsSaid(t *testing.T) {
 // TestOneReadsForAllWhoWait, and who gives up does not wait.
 func TestOneReadsForAllWhoWait(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.must(w.Ensure(t.Context(), demo))
-	w.pass(time.Second)
-	before := w.store.reads
-	const waiting = 20
-	w.store.began, w.store.release = make(chan struct{}, waiting), make(chan struct{})
-	ids := make(chan string, waiting)
-	for range waiting {
-		go func() {
-			s, err := w.Signer(t.Context(), demo)
-			if err != nil {
-				t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.must(w.Ensure(t.Context(), demo))
+		w.pass(time.Second)
+		before := w.store.reads
+		const waiting = 20
+		w.store.began, w.store.release = make(chan struct{}, waiting), make(chan struct{})
+		ids := make(chan string, waiting)
+		for range waiting {
+			go func() {
+				s, err := w.Signer(t.Context(), demo)
+				if err != nil {
+					t.Error(err)
+				}
+				ids <- s.ID
+			}()
+		}
+		canceled, cancel := context.WithCancel(t.Context())
+		gaveUp := make(chan error, 1)
+		<-w.store.began
+		go func() { _, err := w.Signer(canceled, demo); gaveUp <- err }()
+		synctest.Wait() // one reads, all others wait for it
+		cancel()
+		if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+			t.Errorf("who gave up: %v", err)
+		}
+		close(w.store.release)
+		want := <-ids
+		for range waiting - 1 {
+			if id := <-ids; id != want || id == "" {
+				t.Errorf("key %q, others have %q", id, want)
 			}
-			ids <- s.ID
-		}()
-	}
-	<-w.store.began
-	canceled, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := w.Signer(canceled, demo); !errors.Is(err, context.Canceled) {
-		t.Errorf("who gave up: %v", err)
-	}
-	close(w.store.release)
-	want := ""
-	for range waiting {
-		id := <-ids
-		if want == "" {
-			want = id
 		}
-		if id != want || id == "" {
-			t.Errorf("key %q, others have %q", id, want)
+		if n := w.store.reads - before; n != 1 {
+			t.Errorf("%d reads, want one", n)
 		}
-	}
-	if n := w.store.reads - before; n != 1 {
-		t.Errorf("%d reads, want one", n)
-	}
+	})
 }
 
 // TestWhatIsServedDoesNotChange: a key set that somebody holds is of one

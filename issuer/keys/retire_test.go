@@ -1,11 +1,10 @@
 package keys_test
 
 import (
+	"crypto/rand"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/tegata/tegata/issuer/keys"
 	"github.com/tegata/tegata/issuer/sqlstore"
