@@ -241,3 +241,29 @@ func TestAliveBelongsTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestAliveSaysOfARefreshTokenWhatRefreshDoes, when its client left the session
+// and came back to it: what is in the log was of the client session before.
+func TestAliveSaysOfARefreshTokenWhatRefreshDoes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := w.login()
+	w.enter(old.User.ID, "app") // so that the session goes on
+	w.rev(w.EndClientSession(t.Context(), w.realm, old.User.ID, "shop", revocation.ReasonRevoked))
+	next := w.enter(old.User.ID, "shop")
+	for what, tt := range map[string]struct {
+		grant session.Grant
+		want  string
+	}{"old": {old, session.NoClientSession}, "new": {next, ""}} {
+		tok := w.token(tt.grant)
+		tok.Rev, tok.HasRev = 0, false
+		alive := w.Alive(t.Context(), session.Subject{Realm: w.realm, Token: tok, FamilyID: tt.grant.Family.ID, Generation: 1})
+		if got := w.why(alive); got != tt.want {
+			t.Errorf("Alive of the %s refresh token: %q, want %q", what, got, tt.want)
+		}
+		_, err := w.Refresh(t.Context(), w.present(tt.grant))
+		if got := w.why(err); got != tt.want {
+			t.Errorf("Refresh with the %s refresh token: %q, want %q", what, got, tt.want)
+		}
+	}
+}
