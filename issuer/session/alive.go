@@ -160,7 +160,7 @@ func (l living) family(v View, id string) (Family, error) {
 
 // records is *Dead if a record of the log kills t: the rules of
 // revocation.Set, on the rows. Of what is older, a token without rev that has
-// a session (ID tokens) was judged by its session's revision already.
+// a session was judged by its session's revision already.
 func records(v View, t revocation.Token) error {
 	for _, target := range targets(t) {
 		rev, err := v.Recorded(t.Issuer, target)

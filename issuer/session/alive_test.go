@@ -102,8 +102,8 @@ func (w *world) rev(rev revocation.Revision, err error) revocation.Revision {
 	return rev
 }
 
-// TestAlive: an access token, an ID token (without rev) and a refresh token of
-// one grant die of the same, and for the same reason.
+// TestAlive: an access or ID token, one without rev and a refresh token of one
+// grant die of the same, and for the same reason.
 func TestAlive(t *testing.T) {
 	t.Parallel()
 	for _, tt := range deaths {
@@ -112,12 +112,12 @@ func TestAlive(t *testing.T) {
 			w := newWorld(t)
 			g := w.login()
 			access := session.Subject{Realm: w.realm, Token: w.token(g)}
-			id, refresh := access, access
-			id.Token.HasRev, id.Token.Rev = false, 0
+			bare, refresh := access, access
+			bare.Token.HasRev, bare.Token.Rev = false, 0
 			refresh.Token.HasRev, refresh.Token.Rev = false, 0
 			refresh.FamilyID, refresh.Generation = g.Family.ID, g.Family.Generation
 			tt.change(w, g)
-			for what, sub := range map[string]session.Subject{"access": access, "ID": id, "refresh": refresh} {
+			for what, sub := range map[string]session.Subject{"access": access, "bare": bare, "refresh": refresh} {
 				if got := w.why(w.Alive(t.Context(), sub)); got != tt.want {
 					t.Errorf("%s token: %q, want %q", what, got, tt.want)
 				}

@@ -328,10 +328,10 @@ func TestALoginAfterAClientWasKilled(t *testing.T) {
 	if got := w.alive(w.token(second)); got != "" {
 		t.Errorf("the new token is dead: %s", got)
 	}
-	id := w.token(second)
-	id.Rev, id.HasRev = 0, false // it is as old as its session, whatever is in the log
-	if got := w.alive(id); got != "" {
-		t.Errorf("the new ID token is dead: %s", got)
+	bare := w.token(second)
+	bare.Rev, bare.HasRev = 0, false // as old as its session, whatever is in the log
+	if got := w.alive(bare); got != "" {
+		t.Errorf("a new token without rev is dead: %s", got)
 	}
 	if got := w.alive(w.token(first)); got != session.Revoked {
 		t.Errorf("the old token: %q", got)
