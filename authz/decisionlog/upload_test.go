@@ -94,6 +94,13 @@ func (s *service) received() string {
 	return strings.Join(s.got, " ")
 }
 
+// sizes is the number of events in each request so far.
+func (s *service) sizes() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.batches)
+}
+
 // unpack reads a gzipped array of events and returns their ids.
 func unpack(body io.Reader) ([]string, error) {
 	z, err := gzip.NewReader(body)
@@ -195,18 +202,18 @@ func TestEventsWaitForOthers(t *testing.T) {
 		time.Sleep(900 * time.Millisecond)
 		record(l, numbered(2, 3)...)
 		synctest.Wait()
-		if len(s.batches) != 0 {
-			t.Errorf("sent %v too soon", s.batches)
+		if sent := s.sizes(); len(sent) != 0 {
+			t.Errorf("sent %v too soon", sent)
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		if diff := cmp.Diff([]int{3}, s.batches); diff != "" {
+		if diff := cmp.Diff([]int{3}, s.sizes()); diff != "" {
 			t.Errorf("batches, -want +got:\n%s", diff)
 		}
 		record(l, numbered(3, 13)...) // more than a batch: at once, and the rest when its time comes
 		synctest.Wait()
-		if len(s.batches) < 2 || slices.Max(s.batches) > 5 {
-			t.Errorf("batches %v", s.batches)
+		if sent := s.sizes(); len(sent) < 2 || slices.Max(sent) > 5 {
+			t.Errorf("batches %v", sent)
 		}
 		end()
 		if got := s.received(); got != "0 1 2 3 4 5 6 7 8 9 10 11 12" {
