@@ -348,6 +348,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"mask without slash":  {Console: io.Discard, Masks: []Mask{{Path: "input"}}},
 		"mask op":             {Console: io.Discard, Masks: []Mask{{Path: "/input", Op: "replace"}}},
 		"mask escape":         {Console: io.Discard, Masks: []Mask{{Path: "/input/%zz"}}},
+		"mask value":          {Console: io.Discard, Masks: []Mask{{Op: Upsert, Path: "/input/a", Value: func() {}}}},
 		"metrics twice":       {Console: io.Discard, Metrics: registered},
 		"file without path":   {File: &File{}},
 		"file in no folder":   {File: &File{Path: dir + "/no/such/file"}},

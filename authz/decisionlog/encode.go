@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -53,11 +54,12 @@ func (e *encoder) encode(ctx context.Context, event *Event) (line []byte) {
 	d := newDocument(event, e.labels)
 	e.fill(ctx, d, event)
 	rules := e.rules(event.Policy)
-	if e.drop(ctx, d, rules.Drop) {
+	seen := sync.OnceValues(d.value) // what both rules see
+	if e.drop(ctx, seen, rules.Drop) {
 		e.metrics.dropped.Inc()
 		return nil
 	}
-	e.mask(ctx, d, rules.Mask)
+	e.mask(ctx, d, seen, rules.Mask)
 	line, err := e.marshal(d)
 	if err != nil {
 		e.metrics.lost(lostEncoding, 1)
@@ -90,11 +92,11 @@ func (e *encoder) fill(ctx context.Context, d *document, event *Event) {
 
 // drop asks the policy. A rule that fails drops nothing, so that a mistake in
 // it does not blind the log.
-func (e *encoder) drop(ctx context.Context, d *document, rule Rule) bool {
+func (e *encoder) drop(ctx context.Context, seen func() (ast.Value, error), rule Rule) bool {
 	if rule == nil {
 		return false
 	}
-	answer, err := ask(ctx, d, rule)
+	answer, err := ask(ctx, seen, rule)
 	if err != nil {
 		e.metrics.ruleErrors.Inc()
 		e.complain(ctx, "decision log: drop rule failed", err)
@@ -105,10 +107,10 @@ func (e *encoder) drop(ctx context.Context, d *document, rule Rule) bool {
 
 // mask applies the configured masks and the policy's. A rule that fails erases
 // input and result: what it would have hidden is not known.
-func (e *encoder) mask(ctx context.Context, d *document, rule Rule) {
+func (e *encoder) mask(ctx context.Context, d *document, seen func() (ast.Value, error), rule Rule) {
 	masks := e.masks
 	if rule != nil {
-		more, err := masksOf(ctx, d, rule)
+		more, err := masksOf(ctx, seen, rule)
 		if err != nil {
 			e.metrics.ruleErrors.Inc()
 			e.complain(ctx, "decision log: mask rule failed", err)
@@ -123,8 +125,8 @@ func (e *encoder) mask(ctx context.Context, d *document, rule Rule) {
 	}
 }
 
-// ask evaluates a rule on the event as it stands.
-func ask(ctx context.Context, d *document, rule Rule) (ast.Value, error) {
+// value is the event as it stands, as a rule's input.
+func (d *document) value() (ast.Value, error) {
 	b, err := json.Marshal(d)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the event: %w", err)
@@ -133,11 +135,19 @@ func ask(ctx context.Context, d *document, rule Rule) (ast.Value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the event: %w", err)
 	}
+	return v, nil
+}
+
+func ask(ctx context.Context, seen func() (ast.Value, error), rule Rule) (ast.Value, error) {
+	v, err := seen()
+	if err != nil {
+		return nil, err
+	}
 	return rule(ctx, v)
 }
 
-func masksOf(ctx context.Context, d *document, rule Rule) ([]mask, error) {
-	answer, err := ask(ctx, d, rule)
+func masksOf(ctx context.Context, seen func() (ast.Value, error), rule Rule) ([]mask, error) {
+	answer, err := ask(ctx, seen, rule)
 	if err != nil || answer == nil {
 		return nil, err
 	}

@@ -64,6 +64,9 @@ func compileMask(m Mask) (mask, error) {
 			return mask{}, fmt.Errorf("reading the path: %w", err)
 		}
 	}
+	if _, err := plain(m.Value); err != nil {
+		return mask{}, err
+	}
 	return mask{Mask: m, root: parts[0], parts: parts[1:]}, nil
 }
 
