@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/tegata/tegata/authz/check"
+	"github.com/tegata/tegata/authz/decisionlog"
 	"github.com/tegata/tegata/authz/extauthz"
 	"github.com/tegata/tegata/authz/policy"
 	"github.com/tegata/tegata/authz/verify"
@@ -47,6 +48,8 @@ type Config struct {
 	WatchNode    string                   // our name, as operators of the upstream see it
 	WatchIssuers []string                 // whose revocations are wanted; empty means all
 	OnStale      check.OnStale            // default Deny
+
+	Decisions *decisionlog.Log // is told of every decision; run by the caller; nil: none
 
 	TLS   *tls.Config   // of the gRPC listener; nil means plaintext
 	Drain time.Duration // between not being ready and closing the listener, at the end; default 5 s

@@ -21,6 +21,7 @@ import (
 type core struct {
 	verifier *verify.Verifier
 	policies []*policy.Engine
+	named    map[string]*policy.Engine // the same, by name
 	watcher  *watch.Watcher
 	checker  *check.Checker
 	metrics  *prometheus.Registry // of its own: two cores run side by side in a Reload
@@ -30,12 +31,15 @@ func newCore(ctx context.Context, c Config) (*core, error) {
 	if c.Watch == nil {
 		return nil, errors.New("authz: Watch is required")
 	}
-	k := &core{metrics: prometheus.NewRegistry()}
+	k := &core{metrics: prometheus.NewRegistry(), named: make(map[string]*policy.Engine)}
 	decide := check.Config{
 		Realm: c.Realm, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
 		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
 		Revocations: revocation.NewSet(),
 		Trust:       func(string) revocation.Trust { return k.watcher.Trust() },
+	}
+	if c.Decisions != nil {
+		decide.Record = c.record
 	}
 	if err := k.load(ctx, c, &decide); err != nil {
 		return nil, err
@@ -87,7 +91,7 @@ func (k *core) engine(ctx context.Context, c Config, name string, p policy.Confi
 	if err != nil {
 		return nil, err
 	}
-	k.policies = append(k.policies, engine)
+	k.policies, k.named[name] = append(k.policies, engine), engine
 	return engine, nil
 }
 

@@ -169,6 +169,11 @@ func New(c Config) (*Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
+	if c.Metrics != nil {
+		if err := i.upstream.RegisterMetrics(c.Metrics); err != nil {
+			return nil, fmt.Errorf("issuer: %w", err)
+		}
+	}
 	d, err := i.newDoors()
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)

@@ -160,6 +160,7 @@ type Checker struct {
 // Record is a decision with what it was made on.
 type Record struct {
 	Decision *Decision
+	Entry    string                    // the rule that decided; empty if no policy did
 	Input    func() (ast.Value, error) // the whole input document, built when asked for
 }
 
@@ -216,9 +217,17 @@ func (c *Checker) Check(ctx context.Context, r Request) Decision {
 	c.metrics.decided(&s.d)
 	c.log(ctx, &s.d)
 	if c.c.Record != nil {
-		c.c.Record(ctx, Record{Decision: &s.d, Input: s.input})
+		c.c.Record(ctx, s.record())
 	}
 	return s.d
+}
+
+func (s *steps) record() Record {
+	r := Record{Decision: &s.d, Input: s.input}
+	if s.policy != nil {
+		r.Entry = s.policy.Entry()
+	}
+	return r
 }
 
 // steps is one decision under way.

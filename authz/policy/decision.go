@@ -15,13 +15,13 @@ var errDecision = errors.New("decision has the wrong form")
 // decode reads a decision in OPA-Envoy's format: a boolean, or an object.
 func decode(v ast.Value) (Result, error) {
 	if b, ok := v.(ast.Boolean); ok {
-		return Result{Allowed: bool(b)}, nil
+		return Result{Allowed: bool(b), Value: v}, nil
 	}
 	object, ok := v.(ast.Object)
 	if !ok {
 		return Result{}, fmt.Errorf("%w: %s, want a boolean or an object", errDecision, ast.ValueName(v))
 	}
-	var r Result
+	r := Result{Value: v}
 	if object.Get(allowedKey) == nil {
 		return Result{}, fmt.Errorf("%w: it has no member allowed", errDecision)
 	}

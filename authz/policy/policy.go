@@ -37,6 +37,8 @@ type Result struct {
 	DynamicMetadata         map[string]any
 	Reasons                 []string
 	RequiredScopes          []string // our addition: the scopes that would have sufficed, sorted
+
+	Value ast.Value // the whole decision as the policy made it; read only
 }
 
 // ErrUndefined is returned when the entry rule has no value for an input.
@@ -45,6 +47,7 @@ var ErrUndefined = errors.New("decision is undefined")
 // Policy is one compiled, immutable policy.
 type Policy struct {
 	revision string
+	entry    string
 	deadline time.Duration
 	compiler *ast.Compiler
 	query    ast.Body
@@ -52,6 +55,7 @@ type Policy struct {
 	txn      storage.Transaction // one read, open for the policy's life: the data never changes
 	routes   *routes
 	reads    reads.Reads
+	scopes   scopeSources
 }
 
 // compilePolicy builds a Policy whose entry is a path such as "envoy/authz/allow".
@@ -64,7 +68,7 @@ func compilePolicy(ctx context.Context, s sources, entry string, deadline time.D
 	if err != nil {
 		return nil, err
 	}
-	p := &Policy{revision: s.revision, deadline: deadline}
+	p := &Policy{revision: s.revision, entry: strings.Trim(entry, "/"), deadline: deadline}
 	p.store = inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true))
 	if p.txn, err = p.store.NewTransaction(ctx); err != nil {
 		return nil, fmt.Errorf("opening the data: %w", err)
@@ -80,25 +84,36 @@ func compilePolicy(ctx context.Context, s sources, entry string, deadline time.D
 		return nil, err
 	}
 	p.reads = reads.Of(p.compiler)
+	p.scopes = scopesOf(p.compiler, rule(entry))
 	return p, p.warm(ctx)
 }
 
 // compileEntry prepares the query for the entry rule.
-func (p *Policy) compileEntry(entry string) error {
-	ref := ast.Ref{ast.DefaultRootDocument}
-	for part := range strings.SplitSeq(strings.Trim(entry, "/"), "/") {
-		ref = append(ref, ast.StringTerm(part))
-	}
+func (p *Policy) compileEntry(entry string) (err error) {
+	ref := rule(entry)
 	if len(p.compiler.GetRulesExact(ref)) == 0 {
 		return fmt.Errorf("no rule %s in the policies: set policy.entry to the rule that decides, such as envoy/authz/allow", ref)
 	}
+	p.query, err = p.compileQuery(ref)
+	return err
+}
+
+// rule is the reference to a rule, from its path.
+func rule(path string) ast.Ref {
+	ref := ast.Ref{ast.DefaultRootDocument}
+	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		ref = append(ref, ast.StringTerm(part))
+	}
+	return ref
+}
+
+func (p *Policy) compileQuery(ref ast.Ref) (ast.Body, error) {
 	body := ast.NewBody(ast.Equality.Expr(ast.NewTerm(ref), ast.VarTerm(resultVar)))
 	compiled, err := p.compiler.QueryCompiler().Compile(body)
 	if err != nil {
-		return fmt.Errorf("compiling the query for %s: %w", ref, err)
+		return nil, fmt.Errorf("compiling the query for %s: %w", ref, err)
 	}
-	p.query = compiled
-	return nil
+	return compiled, nil
 }
 
 const resultVar = "result"
@@ -123,6 +138,9 @@ func (p *Policy) warm(ctx context.Context) error {
 // Revision is the hash of its sources.
 func (p *Policy) Revision() string { return p.revision }
 
+// Entry is the path of the rule that decides.
+func (p *Policy) Entry() string { return p.entry }
+
 // Reads says which input paths a decision can depend on.
 func (p *Policy) Reads() reads.Reads { return p.reads }
 
@@ -140,28 +158,59 @@ func (p *Policy) Route(method, path string) (template string, ok bool) {
 // Evaluate runs the entry rule. ErrUndefined, a decision of the wrong form, a
 // runtime error and the deadline are errors: the caller refuses.
 func (p *Policy) Evaluate(ctx context.Context, input ast.Value) (Result, error) {
-	cancel := topdown.NewCancel()
-	timer := time.AfterFunc(p.deadline, cancel.Cancel)
-	defer timer.Stop()
+	return p.evaluate(ctx, input, nil)
+}
 
-	var value ast.Value
-	err := topdown.NewQuery(p.query).
-		WithCompiler(p.compiler).
-		WithStore(p.store).
-		WithTransaction(p.txn).
-		WithCancel(cancel).
-		WithInput(ast.NewTerm(input)).
-		Iter(ctx, func(qr topdown.QueryResult) error {
-			value = qr[resultVar].Value
-			return nil
-		})
+// evaluate tells tracer, if there is one, what it does.
+func (p *Policy) evaluate(ctx context.Context, input ast.Value, tracer topdown.QueryTracer) (Result, error) {
+	value, err := p.run(ctx, p.query, input, tracer)
 	switch {
-	case topdown.IsCancel(err):
-		return Result{}, fmt.Errorf("evaluating: no decision within %s", p.deadline)
 	case err != nil:
-		return Result{}, fmt.Errorf("evaluating: %w", err)
+		return Result{}, err
 	case value == nil:
 		return Result{}, ErrUndefined
 	}
 	return decode(value)
+}
+
+// Ask evaluates any rule, by its path such as system/log/mask, on an input. The
+// value is nil if the rule is undefined or not there.
+func (p *Policy) Ask(ctx context.Context, path string, input ast.Value) (ast.Value, error) {
+	ref := rule(path)
+	if len(p.compiler.GetRulesExact(ref)) == 0 {
+		return nil, nil
+	}
+	query, err := p.compileQuery(ref)
+	if err != nil {
+		return nil, err
+	}
+	return p.run(ctx, query, input, nil)
+}
+
+// run runs a query that binds resultVar; nil if it is undefined. A tracer hears
+// of every rule, also of those that OPA's index would leave out.
+func (p *Policy) run(ctx context.Context, body ast.Body, input ast.Value, tracer topdown.QueryTracer) (value ast.Value, err error) {
+	cancel := topdown.NewCancel()
+	timer := time.AfterFunc(p.deadline, cancel.Cancel)
+	defer timer.Stop()
+	query := topdown.NewQuery(body).
+		WithCompiler(p.compiler).
+		WithStore(p.store).
+		WithTransaction(p.txn).
+		WithCancel(cancel).
+		WithInput(ast.NewTerm(input))
+	if tracer != nil {
+		query = query.WithQueryTracer(tracer).WithIndexing(false)
+	}
+	err = query.Iter(ctx, func(qr topdown.QueryResult) error {
+		value = qr[resultVar].Value
+		return nil
+	})
+	switch {
+	case topdown.IsCancel(err):
+		return nil, fmt.Errorf("evaluating: no decision within %s", p.deadline)
+	case err != nil:
+		return nil, fmt.Errorf("evaluating: %w", err)
+	}
+	return value, nil
 }

@@ -76,11 +76,45 @@ func TestDecisionForms(t *testing.T) {
 			if m := got.DynamicMetadata; m != nil && fmt.Sprint(m) != "map[k:[1 map[n:<nil>]]]" {
 				t.Errorf("dynamic metadata = %v", m)
 			}
-			got.DynamicMetadata = nil
+			if got.Value == nil {
+				t.Error("the decision as it was made is gone")
+			}
+			got.DynamicMetadata, got.Value = nil, nil
 			if d := cmp.Diff(tt.want, got); d != "" {
 				t.Errorf("result (-want +got):\n%s", d)
 			}
 		})
+	}
+}
+
+// TestAsk asks other rules than the entry.
+func TestAsk(t *testing.T) {
+	t.Parallel()
+	e, err := New(t.Context(), Config{Deadline: time.Minute, FS: fstest.MapFS{
+		"p.rego": {Data: []byte("package envoy.authz\n\nallow := true")},
+		"l.rego": {Data: []byte("package system.log\n\nmask contains \"/input/a\" if input.input.a\n\ndrop if input.x")},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ path, input, want string }{
+		{"system/log/mask", `{"input": {"a": 1}}`, `{"/input/a"}`},
+		{"system/log/mask", `{}`, `set()`},
+		{"system/log/drop", `{"x": true}`, `true`},
+		{"system/log/drop", `{}`, ``},
+		{"system/log/other", `{}`, ``},
+	} {
+		got, err := e.Current().Ask(t.Context(), tt.path, ast.MustParseTerm(tt.input).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		if got != nil {
+			text = got.String()
+		}
+		if text != tt.want {
+			t.Errorf("%s of %s = %s, want %s", tt.path, tt.input, text, tt.want)
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 
 	"github.com/tegata/tegata/authz"
 	"github.com/tegata/tegata/authz/check"
+	"github.com/tegata/tegata/authz/decisionlog"
 	"github.com/tegata/tegata/authz/policy"
 	"github.com/tegata/tegata/authz/verify"
 	"github.com/tegata/tegata/internal/jose"
@@ -94,7 +94,12 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		defer func() { _ = door.Close() }()
 	}
 	metrics := newMetrics()
-	server, conn, err := newAuthz(ctx, c, log)
+	var server *authz.Server
+	decisions, err := openDecisionLog(c.DecisionLog, func(policy string) decisionlog.Rules { return server.LogRules(policy) }, r.env.stdout, log, metrics)
+	if err != nil {
+		return err
+	}
+	server, conn, err := newAuthz(ctx, c, decisions, log)
 	if err != nil {
 		return err
 	}
@@ -107,11 +112,14 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		defer stopInner()
 		return server.Run(ctx, checks)
 	})
+	if decisions != nil {
+		g.Go(func() error { return decisions.Run(inner) })
+	}
 	if door != nil {
 		g.Go(func() error { return server.RunHTTP(ctx, door, doorConfig) })
 	}
 	g.Go(func() error {
-		return r.run(ctx, &runningAuthz{server: server, config: c, conn: conn, log: log}, metrics)
+		return r.run(ctx, &runningAuthz{server: server, config: c, decisions: decisions, conn: conn, log: log}, metrics)
 	})
 	g.Go(func() error {
 		all := prometheus.Gatherers{metrics, server}
@@ -150,8 +158,8 @@ func openHTTPDoor(ctx context.Context, c httpDoorConfig) (net.Listener, authz.HT
 }
 
 // newAuthz builds the server, and the connection to its upstream.
-func newAuthz(ctx context.Context, c authzConfig, log *slog.Logger) (*authz.Server, *grpc.ClientConn, error) {
-	conf, conn, err := authzServerConfig(c, log)
+func newAuthz(ctx context.Context, c authzConfig, decisions *decisionlog.Log, log *slog.Logger) (*authz.Server, *grpc.ClientConn, error) {
+	conf, conn, err := authzServerConfig(c, decisions, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -172,11 +180,7 @@ func newAuthz(ctx context.Context, c authzConfig, log *slog.Logger) (*authz.Serv
 
 // authzServerConfig is all of it but TLS, with a connection that is the
 // caller's to close.
-func authzServerConfig(c authzConfig, log *slog.Logger) (authz.Config, *grpc.ClientConn, error) {
-	node, err := os.Hostname()
-	if err != nil {
-		node = "authz"
-	}
+func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logger) (authz.Config, *grpc.ClientConn, error) {
 	conn, err := dialWatch(c.Revocations)
 	if err != nil {
 		return authz.Config{}, nil, err
@@ -185,8 +189,8 @@ func authzServerConfig(c authzConfig, log *slog.Logger) (authz.Config, *grpc.Cli
 		Realm: c.Realm, Issuers: trusted(c.Issuers),
 		Policy: defaultPolicy(c), Shadow: c.Policy.shadows(), Policies: namedPolicies(c.Policies),
 		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
-		Watch: conn, WatchNode: node, WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
-		Drain: c.Drain, Logger: log,
+		Watch: conn, WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
+		Decisions: decisions, Drain: c.Drain, Logger: log,
 	}, conn, nil
 }
 

@@ -62,22 +62,23 @@ type tlsConfig struct {
 }
 
 type authzConfig struct {
-	Listen            string            `yaml:"listen"`
-	InsecurePlaintext bool              `yaml:"insecure_plaintext"`
-	TLS               tlsConfig         `yaml:"tls"`
-	HTTP              httpDoorConfig    `yaml:"http"`
-	Management        string            `yaml:"management"`
-	Realm             string            `yaml:"realm"`
-	Issuers           []trustedConfig   `yaml:"issuers"`
-	Revocations       revocationsConfig `yaml:"revocations"`
-	OnStale           string            `yaml:"on_stale"`
-	Policy            policyConfig      `yaml:"policy"`
-	Policies          []namedPolicy     `yaml:"policies"`
-	Evaluations       int               `yaml:"evaluations"`
-	EvaluationWait    time.Duration     `yaml:"evaluation_wait"`
-	Drain             time.Duration     `yaml:"drain"`
-	GCPercent         int               `yaml:"gc_percent"`
-	MemoryLimit       string            `yaml:"memory_limit"`
+	Listen            string             `yaml:"listen"`
+	InsecurePlaintext bool               `yaml:"insecure_plaintext"`
+	TLS               tlsConfig          `yaml:"tls"`
+	HTTP              httpDoorConfig     `yaml:"http"`
+	Management        string             `yaml:"management"`
+	Realm             string             `yaml:"realm"`
+	Issuers           []trustedConfig    `yaml:"issuers"`
+	Revocations       revocationsConfig  `yaml:"revocations"`
+	OnStale           string             `yaml:"on_stale"`
+	Policy            policyConfig       `yaml:"policy"`
+	Policies          []namedPolicy      `yaml:"policies"`
+	DecisionLog       *decisionLogConfig `yaml:"decision_log"`
+	Evaluations       int                `yaml:"evaluations"`
+	EvaluationWait    time.Duration      `yaml:"evaluation_wait"`
+	Drain             time.Duration      `yaml:"drain"`
+	GCPercent         int                `yaml:"gc_percent"`
+	MemoryLimit       string             `yaml:"memory_limit"`
 }
 
 // httpDoorConfig is the door for proxies that ask by HTTP; off without Listen.
@@ -126,6 +127,39 @@ type policyConfig struct {
 	Entry    string        `yaml:"entry"`
 	Deadline time.Duration `yaml:"deadline"`
 	Mode     string        `yaml:"mode"` // enforce (default) or shadow
+}
+
+// decisionLogConfig is where decisions are written to; off without the section.
+type decisionLogConfig struct {
+	Console      bool                  `yaml:"console"`
+	File         decisionLogFile       `yaml:"file"`
+	HTTP         decisionLogHTTP       `yaml:"http"`
+	Labels       map[string]string     `yaml:"labels"`
+	DropAllowed  bool                  `yaml:"drop_allowed"`
+	DropRoutes   []string              `yaml:"drop_routes"`
+	Sample       map[string]float64    `yaml:"sample"`
+	EraseHeaders []string              `yaml:"erase_headers"`
+	Mask         []decisionLogMaskRule `yaml:"mask"`
+}
+
+type decisionLogFile struct {
+	Path    string `yaml:"path"`
+	MaxSize string `yaml:"max_size"`
+	Keep    int    `yaml:"keep"`
+}
+
+type decisionLogHTTP struct {
+	URL        string `yaml:"url"`
+	Partition  string `yaml:"partition"`
+	TokenFile  string `yaml:"token_file"`
+	BufferDir  string `yaml:"buffer_dir"`
+	BufferSize string `yaml:"buffer_size"`
+}
+
+type decisionLogMaskRule struct {
+	Path  string `yaml:"path"`
+	Op    string `yaml:"op"`
+	Value any    `yaml:"value"`
 }
 
 // namedPolicy is one of several policies, and the requests that it is for.
@@ -275,6 +309,11 @@ func (c *config) defaults() {
 		def(&a.OnStale, "deny")
 		def(&a.HTTP.MaxBody, "64KiB")
 		def(&a.Policy.Mode, "enforce")
+		if d := a.DecisionLog; d != nil {
+			def(&d.File.MaxSize, "100MiB")
+			def(&d.File.Keep, 5)
+			def(&d.HTTP.BufferSize, "256MiB")
+		}
 		for n := range a.Policies {
 			def(&a.Policies[n].Mode, "enforce")
 		}
@@ -307,6 +346,9 @@ func (c *config) resolve(dir string) {
 			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
 		for n := range a.Policies {
 			paths = append(paths, &a.Policies[n].Dir)
+		}
+		if d := a.DecisionLog; d != nil {
+			paths = append(paths, &d.File.Path, &d.HTTP.TokenFile, &d.HTTP.BufferDir)
 		}
 	}
 	for _, p := range paths {

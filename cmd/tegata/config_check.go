@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tegata/tegata/authz/decisionlog"
 	"github.com/tegata/tegata/internal/jose"
 )
 
@@ -64,6 +65,7 @@ func (c *config) checkAuthz() error {
 		c.isPrivate("authz.listen", a.Listen, a.TLS.on() || a.InsecurePlaintext,
 			"set authz.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
 		c.checkHTTPDoor(),
+		c.checkDecisionLog(),
 		c.oneOf("authz.on_stale", a.OnStale, "deny", "serve"),
 		c.checkPolicy("authz.policy", a.Policy),
 		c.checkPolicies(),
@@ -84,6 +86,36 @@ func (c *config) checkAuthz() error {
 		}
 	}
 	return nil
+}
+
+func (c *config) checkDecisionLog() error {
+	const key = "authz.decision_log"
+	d := c.Authz.DecisionLog
+	if d == nil {
+		return nil
+	}
+	if !d.Console && d.File.Path == "" && d.HTTP.URL == "" {
+		return c.at(key, "writes nowhere", "give console: true, file.path or http.url")
+	}
+	for reason, share := range d.Sample {
+		if share < 0 || share > 1 {
+			return c.at(key+".sample."+reason, fmt.Sprintf("%v is no share between 0 and 1", share), "")
+		}
+	}
+	for n, m := range d.Mask {
+		if err := c.oneOf(fmt.Sprintf("%s.mask[%d].op", key, n), m.Op, "", decisionlog.Remove, decisionlog.Upsert); err != nil {
+			return err
+		}
+	}
+	if d.HTTP.URL != "" {
+		if err := c.isURL(key+".http.url", d.HTTP.URL); err != nil {
+			return err
+		}
+	}
+	return firstError(
+		c.isMemory(key+".file.max_size", d.File.MaxSize),
+		c.isMemory(key+".http.buffer_size", d.HTTP.BufferSize),
+	)
 }
 
 func (c *config) checkHTTPDoor() error {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/tegata/tegata/authz"
+	"github.com/tegata/tegata/authz/decisionlog"
 )
 
 const (
@@ -33,10 +34,11 @@ type reloading struct {
 
 // runningAuthz is a server with what it was built from.
 type runningAuthz struct {
-	server *authz.Server
-	config authzConfig
-	conn   *grpc.ClientConn // to the upstream
-	log    *slog.Logger
+	server    *authz.Server
+	config    authzConfig
+	decisions *decisionlog.Log // nil without
+	conn      *grpc.ClientConn // to the upstream
+	log       *slog.Logger
 }
 
 // run applies the configuration again on SIGHUP and when its file has changed,
@@ -50,6 +52,7 @@ func (r reloading) run(ctx context.Context, a *runningAuthz, metrics prometheus.
 	if err := metrics.Register(results); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	applied, failed := results.WithLabelValues("ok"), results.WithLabelValues("error")
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -61,6 +64,9 @@ func (r reloading) run(ctx context.Context, a *runningAuthz, metrics prometheus.
 		case <-ctx.Done():
 			return nil
 		case <-hup:
+			if a.decisions != nil {
+				a.decisions.Reopen()
+			}
 		case <-tick.C:
 			if d := digest(r.flags.Config); d == seen {
 				continue
@@ -68,11 +74,11 @@ func (r reloading) run(ctx context.Context, a *runningAuthz, metrics prometheus.
 		}
 		seen = digest(r.flags.Config)
 		if err := r.apply(ctx, a); err != nil {
-			results.WithLabelValues("error").Inc()
+			failed.Inc()
 			a.log.Error("configuration not applied, the old one stays", "error", err)
 			continue
 		}
-		results.WithLabelValues("ok").Inc()
+		applied.Inc()
 		a.log.Info("configuration applied")
 	}
 }
@@ -95,7 +101,7 @@ func (r reloading) apply(ctx context.Context, a *runningAuthz) error {
 		return conf.doc.at("authz", "the section is gone", "")
 	}
 	a.warnFixed(*conf.Authz)
-	next, conn, err := authzServerConfig(*conf.Authz, a.log)
+	next, conn, err := authzServerConfig(*conf.Authz, a.decisions, a.log)
 	if err != nil {
 		return err
 	}
@@ -114,6 +120,7 @@ func (r reloading) apply(ctx context.Context, a *runningAuthz) error {
 func (a *runningAuthz) warnFixed(next authzConfig) {
 	for key, pair := range map[string][2]any{
 		"authz.listen":       {a.config.Listen, next.Listen},
+		"authz.decision_log": {a.config.DecisionLog, next.DecisionLog},
 		"authz.http":         {a.config.HTTP, next.HTTP},
 		"authz.management":   {a.config.Management, next.Management},
 		"authz.tls":          {a.config.TLS, next.TLS},

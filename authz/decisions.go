@@ -1,0 +1,44 @@
+package authz
+
+import (
+	"context"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/tegata/tegata/authz/check"
+	"github.com/tegata/tegata/authz/decisionlog"
+)
+
+// record hands a decision to the decision log. It does not wait.
+func (c Config) record(_ context.Context, r check.Record) {
+	d := r.Decision
+	e := decisionlog.Event{
+		ID: d.ID, Time: c.Now(), Took: d.Took, Path: r.Entry,
+		Input:   func() (any, error) { return r.Input() },
+		Allowed: d.Allowed, Shadowed: d.Shadowed, Reason: string(d.Reason), Detail: d.Detail, Status: d.Status, Route: d.Route,
+		Policy: d.Policy, PolicyRevision: d.PolicyRevision, RevocationRevision: uint64(d.RevocationRevision),
+	}
+	if d.Result.Value != nil {
+		e.Result = d.Result.Value
+	}
+	if d.Token != nil {
+		t := d.Token.Revocation
+		e.Issuer, e.Subject, e.Client, e.Session = t.Issuer, t.Subject, t.Client, t.Session
+	}
+	c.Decisions.Record(e)
+}
+
+// LogRules are what the policy of that name says of events of the decision
+// log: OPA's data.system.log.drop and data.system.log.mask.
+func (s *Server) LogRules(name string) decisionlog.Rules {
+	ask := func(path string) decisionlog.Rule {
+		return func(ctx context.Context, event ast.Value) (ast.Value, error) {
+			engine := s.core.Load().named[name]
+			if engine == nil {
+				return nil, nil
+			}
+			return engine.Current().Ask(ctx, path, event)
+		}
+	}
+	return decisionlog.Rules{Drop: ask("system/log/drop"), Mask: ask("system/log/mask")}
+}
