@@ -5,18 +5,27 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"sync"
+	"time"
 )
 
 // entry is one verified token with what its verification stands on.
 type entry struct {
 	token      *Token
 	issuer     *issuer
-	generation uint64 // of the issuer's key set
+	generation uint64 // of the issuer's key set, or number of its answer
 	size       int    // estimated bytes
+
+	// Of an introspected token: until when the answer counts, and its digest.
+	until  time.Time
+	answer digest
 }
 
-// current reports whether the keys are those that the token was verified with.
-func (e *entry) current() bool {
+// current reports whether the keys are those that the token was verified with,
+// or the answer is still good.
+func (e *entry) current(now time.Time) bool {
+	if !e.until.IsZero() {
+		return now.Before(e.until)
+	}
 	_, generation := e.issuer.keys.Current()
 	return e.generation == generation
 }
@@ -140,13 +149,14 @@ func (s *shard) get(d digest) *entry {
 func (s *shard) put(d digest, e *entry) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	next := &slot{digest: d, entry: e}
 	if element := s.index[d]; element != nil {
-		slot := element.Value.(*slot)
-		if slot.entry.generation >= e.generation {
-			return slot.entry
+		old := element.Value.(*slot)
+		if old.entry.generation >= e.generation {
+			return old.entry
 		}
-		slot.entry = e // same token, newer keys, same size
-		return e
+		next.again = old.again
+		s.remove(element) // same token, newer keys, or an answer of another size
 	}
 	if e.size > s.bytes {
 		return e
@@ -154,9 +164,16 @@ func (s *shard) put(d digest, e *entry) *entry {
 	for s.order.Len() >= s.size || s.used+e.size > s.bytes {
 		s.evict()
 	}
-	s.index[d] = s.order.PushBack(&slot{digest: d, entry: e})
+	s.index[d] = s.order.PushBack(next)
 	s.used += e.size
 	return e
+}
+
+// remove takes an entry out. The caller holds mu.
+func (s *shard) remove(element *list.Element) {
+	slot := s.order.Remove(element).(*slot)
+	delete(s.index, slot.digest)
+	s.used -= slot.entry.size
 }
 
 // evict removes one entry. The caller holds mu, and there is one.
@@ -169,9 +186,7 @@ func (s *shard) evict() {
 			s.order.MoveToBack(oldest)
 			continue
 		}
-		s.order.Remove(oldest)
-		delete(s.index, slot.digest)
-		s.used -= slot.entry.size
+		s.remove(oldest)
 		return
 	}
 }

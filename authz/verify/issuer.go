@@ -87,8 +87,19 @@ func (i Issuer) withDefaults() (Issuer, error) {
 			return i, fmt.Errorf("algorithm %q is not supported", a)
 		}
 	}
+	if i.Introspection == nil {
+		return i, nil
+	}
+	introspection, err := i.Introspection.withDefaults()
+	if err != nil {
+		return i, fmt.Errorf("introspection: %w", err)
+	}
+	i.Introspection = &introspection
 	return i, nil
 }
+
+// signs reports whether the issuer's keys say all about some of its tokens.
+func (i Issuer) signs() bool { return i.Introspection == nil || i.Introspection.OpaqueOnly }
 
 // warn about what was loosened on purpose.
 func (i Issuer) warn(log *slog.Logger) {
@@ -96,7 +107,7 @@ func (i Issuer) warn(log *slog.Logger) {
 		log.Warn("any audience is accepted: tokens meant for another API are accepted here", "issuer", i.Issuer)
 	}
 	for _, t := range i.Types {
-		if !strings.EqualFold(strings.TrimPrefix(t, "application/"), accessTokenType) {
+		if i.signs() && !strings.EqualFold(strings.TrimPrefix(t, "application/"), accessTokenType) {
 			log.Warn("a general token type is accepted: only audience and claims tell access tokens from others",
 				"issuer", i.Issuer, "type", t)
 		}
@@ -105,8 +116,9 @@ func (i Issuer) warn(log *slog.Logger) {
 
 // issuer is a trusted issuer at work.
 type issuer struct {
-	trust Issuer
-	keys  *jwks.Remote
+	trust        Issuer
+	keys         *jwks.Remote  // nil if it is asked about all of its tokens
+	introspector *introspector // nil if it is asked about none
 }
 
 func newIssuer(i Issuer, c Config, m *metrics) (*issuer, error) {
@@ -115,15 +127,26 @@ func newIssuer(i Issuer, c Config, m *metrics) (*issuer, error) {
 		return nil, err
 	}
 	i.warn(c.Logger)
+	made := &issuer{trust: i}
+	if i.Introspection != nil {
+		made.introspector = newIntrospector(*i.Introspection, i.Issuer, c, m)
+	}
+	if !i.signs() {
+		return made, jwks.CheckURL(i.Issuer)
+	}
 	source := jwks.Config{URL: i.JWKSURL, HTTP: m.counted(c.HTTP, i.Issuer), Now: c.Now, Logger: c.Logger}
 	if source.URL == "" {
 		source.Issuer = i.Issuer
 	}
-	keys, err := jwks.New(source)
-	if err != nil {
+	if made.keys, err = jwks.New(source); err != nil {
 		return nil, err
 	}
-	return &issuer{trust: i, keys: keys}, nil
+	return made, nil
+}
+
+// asks reports whether a token is one to ask the issuer about.
+func (i *issuer) asks(compact string) bool {
+	return i.keys == nil || i.introspector != nil && !isJWT(compact)
 }
 
 // verify judges a token that claims to be of this issuer. The cheap checks come
@@ -153,7 +176,7 @@ func (i *issuer) verify(ctx context.Context, compact string, h jose.Header) (*en
 // checkTime holds a token against the clock (RFC 7519 §4.1.4 and §4.1.5).
 func (i *issuer) checkTime(t *Token, now time.Time) error {
 	switch {
-	case !now.Before(t.Expires.Add(i.trust.Leeway)):
+	case !t.Expires.IsZero() && !now.Before(t.Expires.Add(i.trust.Leeway)):
 		return ErrExpired
 	case now.Before(t.NotBefore.Add(-i.trust.Leeway)):
 		return ErrNotYet

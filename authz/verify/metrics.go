@@ -19,6 +19,7 @@ var results = []struct {
 	{ErrType, "type"},
 	{ErrKey, "key"},
 	{ErrSignature, "signature"},
+	{ErrInactive, "inactive"},
 	{ErrExpired, "expired"},
 	{ErrNotYet, "not_yet"},
 	{ErrAudience, "audience"},
@@ -31,6 +32,7 @@ type metrics struct {
 	results      []prometheus.Counter // in the order of results
 	hits, misses prometheus.Counter
 	requests     *prometheus.CounterVec
+	questions    *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer, c *cache) (*metrics, error) {
@@ -48,6 +50,10 @@ func newMetrics(r prometheus.Registerer, c *cache) (*metrics, error) {
 			Name: "tegata_key_fetches_total",
 			Help: "Requests for the keys of an issuer, and for its discovery document, by result (ok, error).",
 		}, []string{"issuer", "result"}),
+		questions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tegata_introspections_total",
+			Help: "Questions to an issuer about a token, by result (active, inactive, error).",
+		}, []string{"issuer", "result"}),
 	}
 	for _, result := range results {
 		m.results = append(m.results, tokens.WithLabelValues(result.name))
@@ -55,7 +61,7 @@ func newMetrics(r prometheus.Registerer, c *cache) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	collectors := append(usage(c), tokens, lookups, m.requests)
+	collectors := append(usage(c), tokens, lookups, m.requests, m.questions)
 	for _, collector := range collectors {
 		if err := r.Register(collector); err != nil {
 			return nil, err

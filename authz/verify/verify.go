@@ -1,5 +1,5 @@
-// Package verify turns a compact token into a verified one: issuer table,
-// algorithms, types, keys, audience, time, and a bounded cache.
+// Package verify turns a token into a verified one: issuer table, algorithms,
+// types, keys or introspection, audience, time, and a bounded cache.
 //
 // It must not know routes, policies, revocations or where a token stood in a
 // request; it fills in what a revocation is matched against and looks no further.
@@ -10,7 +10,8 @@
 // result is kept under the SHA-256 of the whole token together with the
 // generation of the key set that it was verified with. The time, and whether
 // that generation is still the current one, are looked at on every use, after
-// the cache.
+// the cache. A token that only its issuer can read is asked about (RFC 7662);
+// the answer stands in the same cache, for seconds.
 package verify
 
 import (
@@ -38,11 +39,12 @@ var (
 	ErrType        = errors.New("type not allowed")
 	ErrKey         = errors.New("unknown key")
 	ErrSignature   = errors.New("bad signature")
+	ErrInactive    = errors.New("not active") // says its issuer
 	ErrExpired     = errors.New("expired")
 	ErrNotYet      = errors.New("not yet valid")
 	ErrAudience    = errors.New("wrong audience")
 	ErrClaims      = errors.New("required claim missing or of the wrong type")
-	ErrUnavailable = errors.New("keys of the issuer unavailable") // not the caller's fault: 503
+	ErrUnavailable = errors.New("issuer unavailable") // its keys, or its introspection: not the caller's fault: 503
 )
 
 // Issuer is one trusted issuer.
@@ -54,6 +56,10 @@ type Issuer struct {
 	Leeway     time.Duration    // default 5 s, at most 60 s
 	JWKSURL    string           // default: by discovery
 	ScopeClaim string           // default "scope"; string or array
+
+	// Introspection asks the issuer about its tokens. nil: they are JWTs, and
+	// its keys say all.
+	Introspection *Introspection
 
 	InsecureAnyAudience bool // accept any aud: a token meant for another API is then accepted here
 }
@@ -72,7 +78,7 @@ type Config struct {
 // Token is a verified token. It is immutable and shared between requests.
 type Token struct {
 	Revocation revocation.Token
-	Expires    time.Time // exp; leeway is granted on top
+	Expires    time.Time // exp; leeway is granted on top. Zero: an introspected token of which the issuer does not say
 	NotBefore  time.Time // nbf, or zero
 	Scopes     []string  // in the token's order, each once
 	// Input is the input.token document: issuer, claims, scopes (a set),
@@ -90,6 +96,7 @@ type Token struct {
 // Verifier turns compact tokens into verified ones, through a bounded cache.
 type Verifier struct {
 	issuers map[string]*issuer // by iss
+	opaque  *issuer            // whom to ask about opaque tokens, or nil
 	now     func() time.Time
 	cache   *cache
 	metrics *metrics
@@ -117,6 +124,11 @@ func New(c Config) (*Verifier, error) {
 			return nil, fmt.Errorf("verify: issuer %q: %w", i.Issuer, err)
 		}
 	}
+	if name, err := opaqueIssuer(c.Issuers); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	} else if name != "" {
+		v.opaque = v.issuers[name]
+	}
 	return v, nil
 }
 
@@ -125,7 +137,9 @@ func New(c Config) (*Verifier, error) {
 func (v *Verifier) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, i := range v.issuers {
-		wg.Go(func() { _ = i.keys.Run(ctx) }) // it only ever returns ctx's error
+		if i.keys != nil {
+			wg.Go(func() { _ = i.keys.Run(ctx) }) // it only ever returns ctx's error
+		}
 	}
 	wg.Wait()
 	<-ctx.Done()
@@ -137,6 +151,9 @@ func (v *Verifier) Run(ctx context.Context) error {
 func (v *Verifier) Ready() error {
 	var errs []error
 	for name, i := range v.issuers {
+		if i.keys == nil {
+			continue // asked about each token
+		}
 		if set, _ := i.keys.Current(); set == nil {
 			errs = append(errs, fmt.Errorf("%w: %s", ErrUnavailable, name))
 		}
@@ -162,12 +179,13 @@ func (v *Verifier) verify(ctx context.Context, compact string) (*Token, error) {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrMalformed, jose.MaxCompact)
 	}
 	key := digestOf(compact)
-	if e := v.cache.get(key); e != nil && e.current() {
+	e, now := v.cache.get(key), v.now()
+	if e != nil && e.current(now) {
 		v.metrics.hits.Inc()
-		return e.token, e.issuer.checkTime(e.token, v.now())
+		return e.token, e.issuer.checkTime(e.token, now)
 	}
 	v.metrics.misses.Inc()
-	e, err := v.miss(ctx, compact)
+	e, err := v.miss(ctx, key, compact, e)
 	if err != nil {
 		return nil, err
 	}
@@ -175,25 +193,44 @@ func (v *Verifier) verify(ctx context.Context, compact string) (*Token, error) {
 }
 
 // miss does all of the work for one token. What is not accepted is not cached.
-func (v *Verifier) miss(ctx context.Context, compact string) (*entry, error) {
-	header, payload, err := jose.Unverified(compact)
-	if err != nil {
-		return nil, refused(err)
-	}
-	name, err := issuerOf(payload)
+// old is what was known of the token, or nil.
+func (v *Verifier) miss(ctx context.Context, key digest, compact string, old *entry) (*entry, error) {
+	i, header, err := v.whose(compact)
 	if err != nil {
 		return nil, err
 	}
-	i := v.issuers[name]
-	if i == nil {
-		return nil, ErrIssuer
+	var e *entry
+	if i.asks(compact) {
+		e, err = i.introspect(ctx, key, compact, old)
+	} else {
+		e, err = i.verify(ctx, compact, header)
 	}
-	e, err := i.verify(ctx, compact, header)
 	if err == nil {
 		err = i.checkTime(e.token, v.now())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("token of %s: %w", name, err)
+		return nil, fmt.Errorf("token of %s: %w", i.trust.Issuer, err)
 	}
 	return e, nil
+}
+
+// whose is the issuer that a JWT names, nothing of which is believed yet, or
+// the one whose opaque tokens are taken.
+func (v *Verifier) whose(compact string) (*issuer, jose.Header, error) {
+	if v.opaque != nil && !isJWT(compact) {
+		return v.opaque, jose.Header{}, nil
+	}
+	header, payload, err := jose.Unverified(compact)
+	if err != nil {
+		return nil, header, refused(err)
+	}
+	name, err := issuerOf(payload)
+	if err != nil {
+		return nil, header, err
+	}
+	i := v.issuers[name]
+	if i == nil {
+		return nil, header, ErrIssuer
+	}
+	return i, header, nil
 }

@@ -88,7 +88,7 @@ func New(c Config) (*Remote, error) {
 	if (c.URL == "") == (c.Issuer == "") {
 		return nil, errors.New("jwks: one of URL and Issuer is required")
 	}
-	if err := checkURL(c.URL + c.Issuer); err != nil {
+	if err := CheckURL(c.URL + c.Issuer); err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)
 	}
 	if c.HTTP == nil {

@@ -46,9 +46,9 @@ func sameOrigin(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// checkURL allows https, and http to this machine: keys that came over an open
-// wire vouch for nothing.
-func checkURL(raw string) error {
+// CheckURL allows https, and http to this machine: what came over an open wire
+// vouches for nothing, and what goes over one is no secret.
+func CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return errors.New("not a usable URL")
@@ -104,7 +104,7 @@ func (s source) discover(ctx context.Context) (string, error) {
 	if doc.Issuer != s.issuer {
 		return "", errors.New("the document is of another issuer")
 	}
-	if err := checkURL(doc.JWKSURI); err != nil {
+	if err := CheckURL(doc.JWKSURI); err != nil {
 		return "", fmt.Errorf("jwks_uri: %w", err)
 	}
 	return doc.JWKSURI, nil
