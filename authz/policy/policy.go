@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -56,6 +57,8 @@ type Policy struct {
 	routes   *routes
 	reads    reads.Reads
 	scopes   scopeSources
+
+	asked sync.Map // path → query of Ask; an ast.Body
 }
 
 // compilePolicy builds a Policy whose entry is a path such as "envoy/authz/allow".
@@ -172,6 +175,9 @@ func (p *Policy) evaluate(ctx context.Context, input ast.Value, tracer topdown.Q
 	}
 	return decode(value)
 }
+
+// Has reports whether there is a rule at a path such as system/log/mask.
+func (p *Policy) Has(path string) bool { return len(p.compiler.GetRulesExact(rule(path))) > 0 }
 
 // Ask evaluates any rule, by its path such as system/log/mask, on an input. The
 // value is nil if the rule is undefined or not there.
