@@ -16,6 +16,7 @@ func (c Config) record(_ context.Context, r check.Record) {
 		ID: d.ID, Time: c.Now(), Took: d.Took, Path: r.Entry,
 		Input:   func() (any, error) { return r.Input() },
 		Allowed: d.Allowed, Shadowed: d.Shadowed, Reason: string(d.Reason), Detail: d.Detail, Status: d.Status, Route: d.Route,
+		Size:   r.Size,
 		Policy: d.Policy, PolicyRevision: d.PolicyRevision, RevocationRevision: uint64(d.RevocationRevision),
 	}
 	if d.Result.Value != nil {
@@ -29,16 +30,18 @@ func (c Config) record(_ context.Context, r check.Record) {
 }
 
 // LogRules are what the policy of that name says of events of the decision
-// log: OPA's data.system.log.drop and data.system.log.mask.
+// log: OPA's data.system.log.drop and data.system.log.mask, if it has them.
 func (s *Server) LogRules(name string) decisionlog.Rules {
+	engine := s.core.Load().named[name]
+	if engine == nil {
+		return decisionlog.Rules{}
+	}
+	policy := engine.Current()
 	ask := func(path string) decisionlog.Rule {
-		return func(ctx context.Context, event ast.Value) (ast.Value, error) {
-			engine := s.core.Load().named[name]
-			if engine == nil {
-				return nil, nil
-			}
-			return engine.Current().Ask(ctx, path, event)
+		if !policy.Has(path) {
+			return nil
 		}
+		return func(ctx context.Context, event ast.Value) (ast.Value, error) { return policy.Ask(ctx, path, event) }
 	}
 	return decisionlog.Rules{Drop: ask("system/log/drop"), Mask: ask("system/log/mask")}
 }

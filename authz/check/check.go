@@ -29,6 +29,7 @@ type Request struct {
 	Path          string // as received, with query
 	Host          string
 	Authorization []string // every Authorization value
+	Size          int      // bytes that the request takes, about
 
 	// Input builds the door's members of the input document (attributes,
 	// parsed_path …, as OPA-Envoy has them) when a policy is to be evaluated.
@@ -155,12 +156,18 @@ type Checker struct {
 	gate    gate
 	metrics *metrics
 	noise   *rate.Limiter // of what goes wrong on our side
+
+	suggestions *rate.Limiter // of refusals for which scopes are looked for
 }
+
+// suggestionsASecond bounds what looking for scopes can cost.
+const suggestionsASecond = 200
 
 // Record is a decision with what it was made on.
 type Record struct {
 	Decision *Decision
 	Entry    string                    // the rule that decided; empty if no policy did
+	Size     int                       // bytes that Input keeps from being freed, about
 	Input    func() (ast.Value, error) // the whole input document, built when asked for
 }
 
@@ -195,6 +202,7 @@ func New(c Config) (*Checker, error) {
 	}
 	return &Checker{
 		c: c, choice: choice, gate: newGate(c.Evaluations, c.Patience), metrics: m, noise: rate.NewLimiter(1, 10),
+		suggestions: rate.NewLimiter(suggestionsASecond, suggestionsASecond),
 	}, nil
 }
 
@@ -223,7 +231,7 @@ func (c *Checker) Check(ctx context.Context, r Request) Decision {
 }
 
 func (s *steps) record() Record {
-	r := Record{Decision: &s.d, Input: s.input}
+	r := Record{Decision: &s.d, Input: s.input, Size: s.r.Size}
 	if s.policy != nil {
 		r.Entry = s.policy.Entry()
 	}
@@ -238,6 +246,7 @@ type steps struct {
 	named  *Named
 	policy *policy.Policy
 	stale  bool
+	plain  bool // the refusal lacks scopes that it could name
 	d      Decision
 	buf    [256]byte // of the key
 }
@@ -345,7 +354,7 @@ func (s *steps) decide(ctx context.Context) bool {
 		s.refuse(PolicyError, err)
 		return false
 	}
-	if keyed {
+	if keyed && !s.plain {
 		s.d.Made = &remember(s.d.Token, s.policy, key, s.d.Result).made
 	}
 	return true
@@ -362,7 +371,25 @@ func (s *steps) evaluate(ctx context.Context) error {
 		return err
 	}
 	s.d.Result, err = s.policy.Evaluate(ctx, input)
+	if err == nil && !s.d.Result.Allowed && s.d.Token != nil && len(s.d.Result.RequiredScopes) == 0 {
+		s.suggest(ctx, input)
+	}
 	return err
+}
+
+// suggest finds the scopes that would do, for a policy that does not name them
+// itself. It becomes part of the result, and is remembered with it.
+//
+// It costs some evaluations more, which nobody shall be able to provoke without
+// end: beyond a rate, a refusal names no scopes, and is not remembered so.
+func (s *steps) suggest(ctx context.Context, input ast.Value) {
+	if !s.c.suggestions.Allow() {
+		s.plain = true
+		return
+	}
+	if would, ok := s.policy.Suggest(ctx, input); ok {
+		s.d.Result.RequiredScopes = would.Scopes
+	}
 }
 
 // Keys of the members that check adds to the door's.

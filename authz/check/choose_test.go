@@ -174,7 +174,7 @@ allow := {"allowed": true, "headers": {"x-up": "1"}} if "read" in input.token.sc
 		want          Reason
 	}{
 		{"Bearer good", Allowed},
-		{"Bearer poor", PolicyDenied},
+		{"Bearer poor", InsufficientScope},
 		{"Bearer dead", Revoked},
 		{"Bearer forged", InvalidToken},
 		{"Bearer", BadRequest},
@@ -192,7 +192,7 @@ allow := {"allowed": true, "headers": {"x-up": "1"}} if "read" in input.token.sc
 			if d.Headers.Get("WWW-Authenticate") != "" || d.Headers.Get("X-Caller") != "" {
 				t.Errorf("%q: what was for the caller goes to the API: %v", tt.authorization, d.Headers)
 			}
-			if tt.want == PolicyDenied && (len(d.Result.ResponseHeadersToAdd) != 1 || len(d.Result.RequestHeadersToRemove) != 1) {
+			if tt.want == InsufficientScope && (len(d.Result.ResponseHeadersToAdd) != 1 || len(d.Result.RequestHeadersToRemove) != 1) {
 				t.Errorf("%q: the policy's headers are gone: %+v", tt.authorization, d.Result)
 			}
 		}

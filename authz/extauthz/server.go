@@ -163,6 +163,7 @@ func (r *request) check() check.Request {
 		Path:          r.path,
 		Host:          r.host,
 		Authorization: r.authorization,
+		Size:          len(r.message),
 		Destination:   r.destination,
 		Extension:     r.extension,
 		Input:         r.input,

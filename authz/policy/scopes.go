@@ -413,7 +413,7 @@ func (a *classes) ref(g *gathered, r ast.Ref) {
 }
 
 func (a *classes) inputRef(g *gathered, r ast.Ref) {
-	prefix := r[1:].ConstantPrefix()
+	prefix := r.ConstantPrefix()[1:]
 	if n := scopePath(prefix); n > 0 {
 		a.matter = true
 		g.names = append(g.names, scopesNode)
