@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/sqlstore"
@@ -153,5 +154,36 @@ func TestTwoProcessesShareAStore(t *testing.T) {
 		if _, head, err := db.Head(t.Context()); head != 2*each || err != nil {
 			t.Errorf("head = %d, %v, want %d", head, err, 2*each)
 		}
+	}
+}
+
+// TestCommitTimesNeverGoBack, whatever the clock does between two lives.
+func TestCommitTimesNeverGoBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tegata.db")
+	now := time.Unix(1_800_000_000, 0)
+	for range 3 {
+		db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Sessions().Write(t.Context(), func(tx session.Tx) error {
+			return tx.Revoke("r", record(revocation.KindToken, "a"))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		records, _, err := db.Since(t.Context(), 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			if !r.CommittedAt.Equal(time.Unix(1_800_000_000, 0)) {
+				t.Errorf("record %d was committed at %v", r.Revision, r.CommittedAt)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(-time.Hour)
 	}
 }

@@ -83,6 +83,11 @@ func testUserSession(t *testing.T, s Store) {
 		}
 		return err
 	})
+	thief := userSession("s-3")
+	thief.CookieHash = want.CookieHash
+	if _, err := s.Sessions().Write(t.Context(), func(tx session.Tx) error { return tx.PutUserSession(thief) }); err == nil {
+		t.Error("two sessions have one cookie")
+	}
 	want.LastSeen, want.AMR, want.CookieHash = noon.Add(time.Hour), nil, []byte("new")
 	write(t, s, func(tx session.Tx) error { return tx.PutUserSession(want) })
 	read(t, s, func(v session.View) error {
@@ -200,6 +205,7 @@ func testSingleUse(t *testing.T, s Store) {
 func testMarks(t *testing.T, s Store) {
 	settle(t, s)
 	high, low := noon.Add(time.Hour), noon.Add(time.Minute)
+	settleOther(t, s)
 	write(t, s, func(tx session.Tx) error { return tx.MarkMinted("r-1", "shop", high) })
 	write(t, s, func(tx session.Tx) error { return tx.MarkMinted("r-1", "shop", low) })
 	read(t, s, func(v session.View) error {
@@ -212,17 +218,20 @@ func testMarks(t *testing.T, s Store) {
 		r, err1 := v.RealmStanding("r-1")
 		c, err2 := v.ClientStanding("r-1", "shop")
 		u, err3 := v.UserStanding("r-1", "u-1")
-		none, err4 := v.ClientStanding("r-2", "shop")
+		other, err5 := v.ClientStanding("r-2", "shop")
+		none, err4 := v.ClientStanding("r-3", "shop")
 		same(t, "realm", session.Standing{Enabled: true, MaxAccessExp: high.Add(time.Hour)}, r)
 		same(t, "client", session.Standing{Enabled: true, MaxAccessExp: high}, c)
 		same(t, "user", session.Standing{Enabled: true}, u)
+		same(t, "the other realm's client", session.Standing{Enabled: true}, other)
 		same(t, "nobody", session.Standing{}, none)
-		return errors.Join(err1, err2, err3, err4)
+		return errors.Join(err1, err2, err3, err4, err5)
 	})
 }
 
 func testNotBefore(t *testing.T, s Store) {
 	r := settle(t, s)
+	settleOther(t, s)
 	record := func(k revocation.Kind, id string) revocation.Record {
 		return revocation.Record{Issuer: r.Issuer, Target: revocation.Target{Kind: k, ID: id}, IssuedBefore: noon, ExpiresAt: noon, Reason: revocation.ReasonRevoked}
 	}
@@ -242,7 +251,9 @@ func testNotBefore(t *testing.T, s Store) {
 		c, err2 := v.ClientStanding("r-1", "shop")
 		r, err3 := v.RealmStanding("r-1")
 		same(t, "not before", []revocation.Revision{2, 3, 4}, []revocation.Revision{u.NotBefore, c.NotBefore, r.NotBefore})
-		return errors.Join(err1, err2, err3)
+		other, err4 := v.ClientStanding("r-2", "shop")
+		same(t, "the other realm's client", session.Standing{Enabled: true}, other)
+		return errors.Join(err1, err2, err3, err4)
 	})
 }
 
@@ -265,7 +276,7 @@ func testEnded(t *testing.T, s Store) {
 			after time.Duration
 			limit int
 			want  []string
-		}{{0, 9, nil}, {3500, 9, []string{"s-1", "s-3", "s-4"}}, {3500, 2, []string{"s-1", "s-3"}}, {9000, 9, []string{"s-1", "s-3", "s-4", "s-2", "s-0"}}} {
+		}{{0, 9, nil}, {1000, 9, nil}, {3500, 9, []string{"s-1", "s-3", "s-4"}}, {3500, 2, []string{"s-1", "s-3"}}, {9000, 9, []string{"s-1", "s-3", "s-4", "s-2", "s-0"}}} {
 			all, err := v.EndedSessions(noon.Add(tt.after*time.Millisecond), tt.limit)
 			if err != nil {
 				return err
@@ -300,6 +311,12 @@ func testSweep(t *testing.T, s Store) {
 				}))
 		}
 		return err
+	})
+	write(t, s, func(tx session.Tx) error {
+		if n, err := tx.Sweep(noon.Add(-time.Second), 100); n != 0 || err != nil {
+			t.Errorf("swept %d that expire just now, %v", n, err)
+		}
+		return nil
 	})
 	total := 0
 	for range 10 {

@@ -109,6 +109,22 @@ func settle(t testing.TB, s Store) realm.Realm {
 	return r
 }
 
+// settleOther is another realm that has a client of the same client id.
+func settleOther(t testing.TB, s Store) {
+	t.Helper()
+	err := errors.Join(
+		s.Realms().Write(t.Context(), func(tx realm.Tx) error {
+			return tx.PutRealm(realm.Realm{ID: "r-2", Name: "other", Enabled: true})
+		}),
+		s.Clients().Write(t.Context(), func(tx client.Tx) error {
+			return tx.PutClient(client.Client{ID: "c-2", RealmID: "r-2", ClientID: "shop", Enabled: true})
+		}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // since reads the whole log in pages of limit.
 func since(ctx context.Context, s Store, after revocation.Revision, limit int) ([]revocation.Record, error) {
 	var all []revocation.Record
