@@ -181,12 +181,16 @@ func newAuthz(ctx context.Context, c authzConfig, decisions *decisionlog.Log, lo
 // authzServerConfig is all of it but TLS, with a connection that is the
 // caller's to close.
 func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logger) (authz.Config, *grpc.ClientConn, error) {
+	issuers, err := trusted(c.Issuers)
+	if err != nil {
+		return authz.Config{}, nil, err
+	}
 	conn, err := dialWatch(c.Revocations)
 	if err != nil {
 		return authz.Config{}, nil, err
 	}
 	return authz.Config{
-		Realm: c.Realm, Issuers: trusted(c.Issuers),
+		Realm: c.Realm, Issuers: issuers,
 		Policy: defaultPolicy(c), Shadow: c.Policy.shadows(), Policies: namedPolicies(c.Policies),
 		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
 		Watch: conn, WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
@@ -222,7 +226,7 @@ func namedPolicies(cs []namedPolicy) []authz.NamedPolicy {
 }
 
 // trusted turns the file's issuers into verify's.
-func trusted(cs []trustedConfig) []verify.Issuer {
+func trusted(cs []trustedConfig) ([]verify.Issuer, error) {
 	issuers := make([]verify.Issuer, 0, len(cs))
 	for _, c := range cs {
 		i := verify.Issuer{
@@ -232,9 +236,28 @@ func trusted(cs []trustedConfig) []verify.Issuer {
 		for _, a := range c.Algorithms {
 			i.Algorithms = append(i.Algorithms, jose.Algorithm(a))
 		}
+		var err error
+		if i.Introspection, err = introspection(c.Introspection); err != nil {
+			return nil, err
+		}
 		issuers = append(issuers, i)
 	}
-	return issuers
+	return issuers, nil
+}
+
+// introspection is nil without the section.
+func introspection(c *introspectionConfig) (*verify.Introspection, error) {
+	if c == nil {
+		return nil, nil
+	}
+	secret, err := secretOf("introspection.client_secret_file", c.ClientSecret, c.ClientSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	return &verify.Introspection{
+		URL: c.URL, ClientID: c.ClientID, ClientSecret: secret, TTL: c.TTL, Timeout: c.Timeout,
+		Opaque: c.Opaque, OpaqueOnly: c.OpaqueOnly,
+	}, nil
 }
 
 // dialWatch prepares the connection to the issuer's watch listener. It does
@@ -250,7 +273,7 @@ func dialWatch(c revocationsConfig) (*grpc.ClientConn, error) {
 	}
 	options := append(watch.DialOptions(watchLease), grpc.WithTransportCredentials(transport))
 	if c.ClientID != "" {
-		secret, err := c.secret()
+		secret, err := secretOf("authz.revocations.client_secret_file", c.ClientSecret, c.ClientSecretFile)
 		if err != nil {
 			return nil, err
 		}

@@ -99,6 +99,20 @@ type trustedConfig struct {
 	JWKSURL             string        `yaml:"jwks_url"`
 	ScopeClaim          string        `yaml:"scope_claim"`
 	InsecureAnyAudience bool          `yaml:"insecure_any_audience"`
+
+	Introspection *introspectionConfig `yaml:"introspection"`
+}
+
+// introspectionConfig asks an issuer about its tokens (RFC 7662).
+type introspectionConfig struct {
+	URL              string        `yaml:"url"`
+	ClientID         string        `yaml:"client_id"`
+	ClientSecret     string        `yaml:"client_secret"`
+	ClientSecretFile string        `yaml:"client_secret_file"`
+	TTL              time.Duration `yaml:"ttl"`
+	Timeout          time.Duration `yaml:"timeout"`
+	Opaque           bool          `yaml:"opaque"`
+	OpaqueOnly       bool          `yaml:"opaque_only"`
 }
 
 // revocationsConfig is where authz hears of revocations, and as whom.
@@ -346,6 +360,11 @@ func (c *config) resolve(dir string) {
 			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
 		for n := range a.Policies {
 			paths = append(paths, &a.Policies[n].Dir)
+		}
+		for n := range a.Issuers {
+			if i := a.Issuers[n].Introspection; i != nil {
+				paths = append(paths, &i.ClientSecretFile)
+			}
 		}
 		if d := a.DecisionLog; d != nil {
 			paths = append(paths, &d.File.Path, &d.HTTP.TokenFile, &d.HTTP.BufferDir)

@@ -189,7 +189,26 @@ func (c *config) checkTrusted(key string, t trustedConfig) error {
 			return err
 		}
 	}
-	return c.within(key+".leeway", t.Leeway, 0, time.Minute)
+	return firstError(
+		c.within(key+".leeway", t.Leeway, 0, time.Minute),
+		c.checkIntrospection(key+".introspection", t.Introspection),
+	)
+}
+
+func (c *config) checkIntrospection(key string, i *introspectionConfig) error {
+	switch {
+	case i == nil:
+		return nil
+	case i.ClientID == "":
+		return c.at(key+".client_id", "required: as whom does authz ask?", "")
+	case (i.ClientSecret == "") == (i.ClientSecretFile == ""):
+		return c.at(key+".client_secret_file", "required, or client_secret in its place", "a file that holds the secret, readable by tegata alone")
+	}
+	return firstError(
+		c.isURL(key+".url", i.URL),
+		c.within(key+".ttl", i.TTL, 0, 5*time.Minute),
+		c.within(key+".timeout", i.Timeout, 0, 30*time.Second),
+	)
 }
 
 // algorithms lists the signatures that may be accepted: asymmetric ones only.
@@ -322,14 +341,14 @@ func parseBytes(s string) (int64, error) {
 	return 0, fmt.Errorf("%q is not a size", s)
 }
 
-// secret reads the client secret of the revocation watch.
-func (r revocationsConfig) secret() (string, error) {
-	if r.ClientSecretFile == "" {
-		return r.ClientSecret, nil
+// secretOf is a secret, or what its file holds.
+func secretOf(key, secret, file string) (string, error) {
+	if file == "" {
+		return secret, nil
 	}
-	b, err := os.ReadFile(r.ClientSecretFile)
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("reading authz.revocations.client_secret_file: %w", err)
+		return "", fmt.Errorf("reading %s: %w", key, err)
 	}
 	return strings.TrimSpace(string(b)), nil
 }

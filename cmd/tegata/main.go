@@ -37,7 +37,7 @@ type cli struct {
 	Issuer  issuerCmd  `cmd:"" help:"Run the issuer: login, tokens, sessions, revocation."`
 	Authz   authzCmd   `cmd:"" help:"Run the authorization server that Envoy asks."`
 	Demo    demoCmd    `cmd:"" help:"Run everything on loopback and show what it does."`
-	Policy  policyCmd  `cmd:"" help:"Test, check and format Rego policies."`
+	Policy  policyCmd  `cmd:"" help:"Test, check, format, try and explain Rego policies."`
 	Keys    keysCmd    `cmd:"" help:"Manage signing keys."`
 	Config  configCmd  `cmd:"" help:"Check configuration files."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -8,9 +8,12 @@ import (
 )
 
 type policyCmd struct {
-	Test  policyTestCmd  `cmd:"" help:"Run the tests of the policies in a directory."`
-	Check policyCheckCmd `cmd:"" help:"Compile the policies in a directory, strictly."`
-	Fmt   policyFmtCmd   `cmd:"" help:"Format the policies in a directory."`
+	Test    policyTestCmd    `cmd:"" help:"Run the tests of the policies in a directory."`
+	Check   policyCheckCmd   `cmd:"" help:"Compile the policies in a directory, strictly."`
+	Fmt     policyFmtCmd     `cmd:"" help:"Format the policies in a directory."`
+	Try     policyTryCmd     `cmd:"" help:"Decide one made-up request as authz would."`
+	Explain policyExplainCmd `cmd:"" help:"Decide one made-up request and say which rules decided, and what would have helped."`
+	Bench   policyBenchCmd   `cmd:"" help:"Measure what deciding one made-up request costs."`
 }
 
 type policyTestCmd struct {
@@ -23,12 +26,17 @@ func (c *policyTestCmd) Run(e *env) error {
 }
 
 type policyCheckCmd struct {
-	Dir string `arg:"" help:"Directory of policies." type:"existingdir"`
+	Dir          string `arg:"" help:"Directory of policies." type:"existingdir"`
+	Cacheability bool   `help:"Say also whether decisions can be remembered, or else which lines prevent it; exit 1 then."`
+	Entry        string `help:"Rule that decides, for --cacheability." default:"envoy/authz/allow"`
 }
 
 // Run compiles strictly.
 func (c *policyCheckCmd) Run(e *env) error {
-	return reported(author.Check(e.ctx, c.Dir))
+	if err := author.Check(e.ctx, c.Dir); err != nil || !c.Cacheability {
+		return err
+	}
+	return reported(author.Cacheability(e.ctx, fromHere(c.Dir), c.Entry, e.stdout))
 }
 
 type policyFmtCmd struct {

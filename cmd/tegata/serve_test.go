@@ -166,11 +166,11 @@ func TestSecretComesFromItsFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("from-file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := revocationsConfig{ClientSecretFile: file}.secret()
+	got, err := secretOf("key", "", file)
 	if err != nil || got != "from-file" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if _, err := (revocationsConfig{ClientSecretFile: file + "x"}).secret(); err == nil {
+	if _, err := secretOf("key", "", file+"x"); err == nil {
 		t.Error("a file that is not there was accepted")
 	}
 }
