@@ -13,7 +13,7 @@ import (
 type dialect struct {
 	name   string
 	read   func(r *http.Request, trusted bool) (original, error)
-	status func(wanted int) int // of a refusal: one that this proxy takes for a refusal
+	status func(wanted int) int // of a refusal, from 300: one that this proxy takes for a refusal
 	bodies bool                 // whether the proxy may pass the body on
 
 	// What an answer can carry besides the headers for the upstream.
@@ -61,10 +61,10 @@ func dialectOf(target string) (*dialect, bool) {
 // envoyStatus keeps 5xx from Envoy, which takes it for a failure of ours and
 // may have been told to let those through (failure_mode_allow).
 func envoyStatus(wanted int) int {
-	if wanted >= 300 && wanted < 500 {
-		return wanted
+	if wanted >= 500 {
+		return http.StatusForbidden
 	}
-	return http.StatusForbidden
+	return wanted
 }
 
 // nginxStatus: auth_request knows two refusals and answers 500 to the rest.
@@ -76,12 +76,7 @@ func nginxStatus(wanted int) int {
 }
 
 // traefikStatus: all but 2xx reaches the client as it is.
-func traefikStatus(wanted int) int {
-	if wanted >= 300 {
-		return wanted
-	}
-	return http.StatusForbidden
-}
+func traefikStatus(wanted int) int { return wanted }
 
 // readEnvoy: the request is the question, with a prefix before its target.
 // Envoy's own client adds to X-Forwarded-For, so that the client's address

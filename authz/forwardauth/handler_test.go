@@ -176,6 +176,10 @@ func TestWhatCannotBeReadInOneWayIsRefused(t *testing.T) {
 		"nginx: no target":                {replace(goodNGINX, "X-Original-URI", "X"), 403},
 		"nginx: no host":                  {replace(goodNGINX, "X-Forwarded-Host", "X"), 403},
 		"nginx: empty target":             {replace(goodNGINX, "URI: /x", "URI:"), 403},
+		"nginx: empty method":             {replace(goodNGINX, "Method: GET", "Method:"), 403},
+		"nginx: empty host":               {replace(goodNGINX, "Host: api", "Host:"), 403},
+		"envoy: no host":                  {"\nGET /auth/envoy/x HTTP/1.0", 400},
+		"envoy: an empty scheme":          {goodEnvoy + "\nX-Forwarded-Proto:", 400},
 		"nginx: two methods":              {goodNGINX + "\nX-Original-Method: GET", 403},
 		"nginx: two targets":              {goodNGINX + "\nX-Original-URI: /x", 403},
 		"nginx: two hosts":                {goodNGINX + "\nX-Forwarded-Host: api", 403},
@@ -333,7 +337,8 @@ X-Original-Method: PUT
 X-Original-URI: /x
 X-Forwarded-Host: api
 X-Forwarded-For: 6.6.6.6, 192.0.2.7
-Content-Type: application/json`,
+Content-Type: application/json
+Content-Length: 0`,
 			`{"attributes": {
 				"source": {"address": {"socketAddress": {"address": "192.0.2.7", "portValue": 0}}},
 				"contextExtensions": {"policy": "strict"},

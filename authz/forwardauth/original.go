@@ -33,13 +33,13 @@ var (
 
 // single returns the value of a header that must be there once.
 func single(headers http.Header, name string) (string, error) {
-	switch v := headers[name]; {
-	case len(v) > 1:
-		return "", fmt.Errorf("%w: %s is there %d times", errAmbiguous, name, len(v))
-	case len(v) == 0 || v[0] == "":
+	switch v := headers[name]; len(v) {
+	case 0:
 		return "", fmt.Errorf("%w: no %s", errMissing, name)
-	default:
+	case 1:
 		return v[0], nil
+	default:
+		return "", fmt.Errorf("%w: %s is there %d times", errAmbiguous, name, len(v))
 	}
 }
 
@@ -138,9 +138,6 @@ func isResolved(target string) bool {
 
 // readBody reads what the proxy passed on of the body.
 func readBody(r *http.Request, most int64) (string, error) {
-	if r.ContentLength > most {
-		return "", errBody
-	}
 	b, err := io.ReadAll(io.LimitReader(r.Body, most+1))
 	if err != nil {
 		return "", fmt.Errorf("%w: the body ends early", errAmbiguous)
