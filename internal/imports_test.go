@@ -69,7 +69,7 @@ var table = map[string][]string{
 	"authz/verify":        {"internal/jose", "internal/jwks", "revocation"},
 	"authz/policy/reads":  nil,
 	"authz/policy":        {"authz/policy/reads"},
-	"authz/policy/author": {"authz/policy", "authz/policy/reads"},
+	"authz/policy/author": {"authz/check", "authz/input", "authz/verify", "authz/policy", "authz/policy/reads", "revocation"},
 	"authz/check":         {"authz/credential", "authz/verify", "authz/policy", "authz/policy/reads", "revocation"},
 	"authz/decisionlog":   nil,
 	"authz/input":         nil,

@@ -12,17 +12,17 @@ import (
 
 // Step is what became of one rule in an evaluation.
 type Step struct {
-	Rule   string // data.envoy.authz.allow
-	Place  reads.Place
-	Depth  int      // how many rules asked for it in turn
-	Values []string // what it yielded, in the order of its making; empty: it did not hold
-	Failed *Failure // of a rule that did not hold: how far it came
+	Rule   string      `json:"rule"` // data.envoy.authz.allow
+	Place  reads.Place `json:"place"`
+	Depth  int         `json:"depth"`            // how many rules asked for it in turn
+	Values []string    `json:"values,omitempty"` // what it yielded, in the order of its making; empty: it did not hold
+	Failed *Failure    `json:"failed,omitempty"` // of a rule that did not hold: how far it came
 }
 
 // Failure is the expression at which a rule ended.
 type Failure struct {
-	Place  reads.Place
-	Source string // its first line, as written
+	Place  reads.Place `json:"place"`
+	Source string      `json:"source"` // its first line, as written
 }
 
 // Limits on what is told of one rule.

@@ -1,5 +1,7 @@
 // Package author is what people who write policies need: tests, strict checks
-// and formatting, by OPA's own tools. It must not know requests or tokens.
+// and formatting, by OPA's own tools; whether decisions can be remembered; and
+// made-up requests, decided by the very steps that authz takes. It must not
+// serve anybody: what it decides, nobody's request depends on.
 package author
 
 import (

@@ -53,8 +53,8 @@ func (p Path) Ref() ast.Ref {
 
 // Place is a line of a policy.
 type Place struct {
-	File string
-	Row  int // from 1
+	File string `json:"file"`
+	Row  int    `json:"row"` // from 1
 }
 
 func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Row) }
