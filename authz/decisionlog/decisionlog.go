@@ -43,7 +43,7 @@ type Config struct {
 	Masks        []Mask                    // applied in order, before those of Rules
 	Rules        func(policy string) Rules // what the policy of that name says of events; nil: nothing
 
-	Console io.Writer // one line an event, with OPA's msg and type; not closed
+	Console io.Writer // one line an event, with OPA's msg and type; not closed. While it blocks, events wait in the queue
 	File    *File
 	HTTP    *HTTP
 

@@ -131,9 +131,9 @@ func TestEventHasTheFormatOfOPA(t *testing.T) {
 		},
 		{
 			name:  "a boolean",
-			event: Event{ID: "d3", Time: when, Allowed: true, Result: true, Input: func() (any, error) { return map[string]int{"a": 1}, nil }},
+			event: Event{ID: "d3", Time: when, Allowed: true, Result: true, Input: func() (any, error) { return map[string]int64{"a": 1<<62 + 1}, nil }},
 			want: `{"labels":{},"decision_id":"d3","timestamp":"2026-11-23T01:00:00.123456789Z",
-				"input":{"a":1},"result":true,"custom":{"allowed":true,"reason":"allowed"}}`,
+				"input":{"a":4611686018427387905},"result":true,"custom":{"allowed":true,"reason":"allowed"}}`,
 		},
 		{
 			name:  "a set, null and numbers of any size",

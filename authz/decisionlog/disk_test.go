@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -226,6 +227,22 @@ func TestDamagedRecordIsNeverDelivered(t *testing.T) {
 				t.Errorf("byte %d, bit %d: got %s, %v, want %s", i, bit, got, err, want)
 			}
 		}
+	}
+}
+
+// TestLengthIsNotBelieved: a damaged one must not take memory that the file
+// could not fill. It does not run beside others, which take memory too.
+func TestLengthIsNotBelieved(t *testing.T) {
+	var before, after runtime.MemStats
+	record := appendRecord(nil, make([]byte, 16))
+	copy(record, []byte{0, 0, 0, 3}) // 48 MiB
+	runtime.ReadMemStats(&before)
+	if _, err := scan(bytes.NewReader(record), int64(len(record)), nil); !errors.Is(err, errTorn) {
+		t.Errorf("error is %v", err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+		t.Errorf("took %d bytes", took)
 	}
 }
 

@@ -127,9 +127,9 @@ func (e *encoder) mask(ctx context.Context, d *document, seen func() (ast.Value,
 
 // value is the event as it stands, as a rule's input.
 func (d *document) value() (ast.Value, error) {
-	b, err := json.Marshal(d)
+	b, err := marshal(d)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the event: %w", err)
+		return nil, err
 	}
 	v, err := ast.ValueFromReader(bytes.NewReader(b))
 	if err != nil {
@@ -181,13 +181,11 @@ func (e *encoder) marshal(d *document) ([]byte, error) {
 }
 
 func marshal(d *document) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(d); err != nil {
+	line, err := json.Marshal(d)
+	if err != nil {
 		return nil, fmt.Errorf("encoding an event: %w", err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return line, nil
 }
 
 // erase leaves out input or result.

@@ -96,7 +96,7 @@ func TestEventLargerThanTheFileIsWrittenWhole(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "decisions.log")
 	run(t, Config{File: &File{Path: path, MaxBytes: 10}}, numbered(0, 3)...)
-	if got := ids(t, path) + "," + ids(t, path+".1") + "," + ids(t, path+".2"); got != "2,1,0" {
+	if got := ids(t, path) + "," + ids(t, path+".1") + "," + ids(t, path+".2") + "," + ids(t, path+".3"); got != "2,1,0,none" {
 		t.Errorf("files hold %s", got)
 	}
 }

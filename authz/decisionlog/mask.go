@@ -174,11 +174,9 @@ func upsert(node any, parts []string, value any) (any, bool) {
 		if ok {
 			child = n[name]
 		}
-		child, ok = upsert(child, parts[1:], value)
-		if ok {
-			n[name] = child
-		}
-		return n, ok
+		child, done := upsert(child, parts[1:], value)
+		n[name] = child // if that is not done, it was there, and is as it was
+		return n, done
 	case []any:
 		i, ok := index(n, parts[0])
 		if !ok {

@@ -181,6 +181,11 @@ func TestSecretHeadersNeverGetOut(t *testing.T) {
 			`{"input":{"attributes":{"request":{"http":{"headerMap":{"headers":[{"key":"DPoP"},{"key":"x-a","value":"1"}]}}}}},"erased":["/input/attributes/request/http/headerMap/headers/0/rawValue","/input/attributes/request/http/headerMap/headers/0/value"]}`,
 		},
 		{
+			"below a name that does not",
+			`{"request_headers":{"fields":[{"key":"cookie","value":"SECRET"}],"raw":{"dpop":"SECRET"}}}`,
+			`{"input":{"request_headers":{"fields":[{"key":"cookie"}],"raw":{}}},"erased":["/input/request_headers/fields/0/value","/input/request_headers/raw/dpop"]}`,
+		},
+		{
 			"one more of the configuration",
 			`{"headers":{"x-forwarded-access-token":"SECRET"}}`,
 			`{"input":{"headers":{}},"erased":["/input/headers/x-forwarded-access-token"]}`,
