@@ -162,14 +162,14 @@ func (d *disk) numbers() ([]uint64, error) {
 	return numbers, nil
 }
 
-// salvage counts the records of a segment, cuts off what follows the last
-// whole one, and makes sure that at is the end of one of them.
+// salvage counts the records of a segment, to the last whole one, and makes
+// sure that at is the end of one of them.
 func (d *disk) salvage(number uint64, at *place, log *slog.Logger) (*segment, error) {
-	f, err := os.OpenFile(d.path(number), os.O_RDWR, 0)
+	f, err := os.Open(d.path(number))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // Sync has said what there is to say
+	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -188,14 +188,10 @@ func (d *disk) salvage(number uint64, at *place, log *slog.Logger) (*segment, er
 	if !known { // what was delivered cannot be told: twice is better than never
 		*at = place{segment: number}
 	}
-	if s.size == info.Size() {
-		return s, nil
+	if s.size < info.Size() {
+		log.Warn("decision log: a torn record in the disk buffer", "segment", number, "byte", s.size, "size", info.Size())
 	}
-	log.Warn("decision log: cut a torn record off the disk buffer", "segment", number, "bytes", info.Size()-s.size)
-	if err := f.Truncate(s.size); err != nil {
-		return nil, err
-	}
-	return s, f.Sync()
+	return s, nil
 }
 
 func (d *disk) path(number uint64) string {
@@ -414,8 +410,8 @@ func (d *disk) done(n int) error {
 func (d *disk) forget() error {
 	for len(d.segments) > 0 {
 		s := d.segments[0]
-		if s.number == d.last && d.w != nil || s.number > d.at.segment && s.events > 0 ||
-			s.number == d.at.segment && d.at.offset < s.size {
+		current := s.number == d.last && d.w != nil
+		if current || s.number > d.at.segment || s.number == d.at.segment && d.at.offset < s.size {
 			return nil
 		}
 		if err := d.remove(s.number); err != nil {

@@ -86,8 +86,8 @@ func (e *encoder) fill(ctx context.Context, d *document, event *Event) {
 		e.complain(ctx, "decision log: event is incomplete", err)
 		d.Error = &problem{"input or result could not be encoded"}
 	}
-	d.Erased = append(d.Erased, e.secrets.erase(d.Input, "/input")...)
-	d.Erased = append(d.Erased, e.secrets.erase(d.Result, "/result")...)
+	d.Erased = append(d.Erased, e.secrets.erase(d.Input, "input")...)
+	d.Erased = append(d.Erased, e.secrets.erase(d.Result, "result")...)
 }
 
 // drop asks the policy. A rule that fails drops nothing, so that a mistake in

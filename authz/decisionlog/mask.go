@@ -188,8 +188,8 @@ func upsert(node any, parts []string, value any) (any, bool) {
 	return node, false
 }
 
-// pointer undoes the escapes of RFC 6901.
-var pointer = strings.NewReplacer("~1", "/", "~0", "~")
+// unescaper undoes the escapes of RFC 6901.
+var unescaper = strings.NewReplacer("~1", "/", "~0", "~")
 
 // member finds the name that a part of a path stands for: as it is, as OPA
 // has it, or unescaped, so that a name with a slash can be said.
@@ -198,7 +198,7 @@ func member(n map[string]any, part string) (name string, ok bool) {
 		return part, true
 	}
 	unescaped, _ := url.PathUnescape(part) // was checked
-	for _, name := range []string{unescaped, pointer.Replace(part)} {
+	for _, name := range []string{unescaped, unescaper.Replace(part)} {
 		if _, ok := n[name]; ok {
 			return name, true
 		}

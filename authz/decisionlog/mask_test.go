@@ -182,8 +182,8 @@ func TestSecretHeadersNeverGetOut(t *testing.T) {
 		},
 		{
 			"below a name that does not",
-			`{"request_headers":{"fields":[{"key":"cookie","value":"SECRET"}],"raw":{"dpop":"SECRET"}}}`,
-			`{"input":{"request_headers":{"fields":[{"key":"cookie"}],"raw":{}}},"erased":["/input/request_headers/fields/0/value","/input/request_headers/raw/dpop"]}`,
+			`{"request_headers":{"fields":[{"key":"cookie","value":"SECRET"}],"raw/~":{"dpop":"SECRET"}}}`,
+			`{"input":{"request_headers":{"fields":[{"key":"cookie"}],"raw/~":{}}},"erased":["/input/request_headers/fields/0/value","/input/request_headers/raw~1~0/dpop"]}`,
 		},
 		{
 			"one more of the configuration",

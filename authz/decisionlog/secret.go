@@ -26,49 +26,51 @@ func (s secrets) has(name string) bool {
 
 // erase takes the secret headers out of a document and returns the paths of
 // what it took, sorted.
-func (s secrets) erase(root *any, at string) []string {
+func (s secrets) erase(root *any, name string) []string {
 	if root == nil {
 		return nil
 	}
-	var erased []string
-	s.walk(*root, at, false, &erased)
-	slices.Sort(erased)
-	return erased
+	w := walk{secrets: s, path: []string{name}}
+	w.visit(*root, false)
+	slices.Sort(w.erased)
+	return w.erased
 }
 
 // walk looks for headers below every name that speaks of them (headers,
 // headerMap, response_headers_to_add), in both of Envoy's forms: an object by
 // name, and a list of objects with key and value.
-func (s secrets) walk(node any, at string, headers bool, erased *[]string) {
+type walk struct {
+	secrets secrets
+	path    []string // names from the root to where it is
+	erased  []string
+}
+
+func (w *walk) visit(node any, headers bool) {
 	switch n := node.(type) {
 	case map[string]any:
-		if key, _ := n["key"].(string); headers && s.has(key) {
-			s.blank(n, at, erased)
-			return
-		}
-		for name, child := range n {
-			path := at + "/" + escape(name)
-			if headers && s.has(name) {
-				delete(n, name)
-				*erased = append(*erased, path)
-				continue
-			}
-			s.walk(child, path, headers || speaksOfHeaders(name), erased)
-		}
+		w.object(n, headers)
 	case []any:
 		for i, child := range n {
-			s.walk(child, at+"/"+strconv.Itoa(i), headers, erased)
+			w.path = append(w.path, strconv.Itoa(i))
+			w.visit(child, headers)
+			w.path = w.path[:len(w.path)-1]
 		}
 	}
 }
 
-// blank leaves nothing of a header in a list but its name.
-func (s secrets) blank(n map[string]any, at string, erased *[]string) {
-	for name := range n {
-		if name != "key" {
+func (w *walk) object(n map[string]any, headers bool) {
+	key, _ := n["key"].(string)
+	blank := headers && w.secrets.has(key) // nothing of it stays but its name
+	for name, child := range n {
+		w.path = append(w.path, name)
+		switch {
+		case blank && name != "key", headers && w.secrets.has(name):
 			delete(n, name)
-			*erased = append(*erased, at+"/"+escape(name))
+			w.erased = append(w.erased, pointerOf(w.path))
+		default:
+			w.visit(child, headers || speaksOfHeaders(name))
 		}
+		w.path = w.path[:len(w.path)-1]
 	}
 }
 
@@ -76,10 +78,14 @@ func speaksOfHeaders(name string) bool {
 	return strings.Contains(strings.ToLower(name), "header")
 }
 
-// escape makes a JSON pointer's part of a name (RFC 6901 §3).
-func escape(name string) string {
-	if !strings.ContainsAny(name, "~/") {
-		return name
+// pointerOf is the JSON pointer of a path (RFC 6901 §3).
+func pointerOf(path []string) string {
+	var b strings.Builder
+	for _, name := range path {
+		b.WriteByte('/')
+		b.WriteString(escaper.Replace(name))
 	}
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return b.String()
 }
+
+var escaper = strings.NewReplacer("~", "~0", "/", "~1")
