@@ -17,6 +17,11 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	dto "github.com/prometheus/client_model/go"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
@@ -48,6 +53,9 @@ type Config struct {
 	WatchNode    string                   // our name, as operators of the upstream see it
 	WatchIssuers []string                 // whose revocations are wanted; empty means all
 	OnStale      check.OnStale            // default Deny
+
+	// Traces makes a span of each check over gRPC, a child of Envoy's; nil: none.
+	Traces trace.TracerProvider
 
 	Decisions *decisionlog.Log // is told of every decision; run by the caller; nil: none
 
@@ -97,7 +105,28 @@ func New(ctx context.Context, c Config) (*Server, error) {
 
 // Check implements the doors' Checker.
 func (s *Server) Check(ctx context.Context, r check.Request) check.Decision {
-	return s.core.Load().checker.Check(ctx, r)
+	d := s.core.Load().checker.Check(ctx, r)
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		describe(span, &d)
+	}
+	return d
+}
+
+// describe says in a span what was decided. Never the token.
+func describe(span trace.Span, d *check.Decision) {
+	span.SetAttributes(
+		attribute.String("tegata.reason", string(d.Reason)),
+		attribute.Bool("tegata.allowed", d.Allowed),
+		attribute.Bool("tegata.shadowed", d.Shadowed),
+		attribute.String("tegata.policy", d.Policy),
+		attribute.String("tegata.policy_revision", d.PolicyRevision),
+		attribute.Int64("tegata.revocation_revision", int64(d.RevocationRevision)),
+		attribute.String("tegata.decision_id", d.ID),
+		attribute.String("http.route", d.Route),
+	)
+	if d.Token != nil {
+		span.SetAttributes(attribute.String("tegata.client", d.Token.Revocation.Client))
+	}
 }
 
 // Gather implements prometheus.Gatherer.
@@ -136,6 +165,12 @@ func (s *Server) serve(c Config) error {
 	options := []grpc.ServerOption{
 		extauthz.Codec(),
 		grpc.NumStreamWorkers(streamWorkers),
+	}
+	if c.Traces != nil {
+		options = append(options, grpc.StatsHandler(otelgrpc.NewServerHandler(
+			otelgrpc.WithTracerProvider(c.Traces), otelgrpc.WithPropagators(propagation.TraceContext{}),
+			otelgrpc.WithMeterProvider(noop.NewMeterProvider()), // figures are Prometheus'
+		)))
 	}
 	if c.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(c.TLS)))

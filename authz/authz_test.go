@@ -18,9 +18,12 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -149,6 +152,11 @@ type running struct {
 // start runs a Server whose upstream is at upstream.
 func start(t *testing.T, i *issuer, upstream string, drain time.Duration) *running {
 	t.Helper()
+	return startWith(t, i, upstream, func(c *Config) { c.Drain = drain })
+}
+
+func startWith(t *testing.T, i *issuer, upstream string, change func(*Config)) *running {
+	t.Helper()
 	options := append(watch.DialOptions(5*time.Second), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	up, err := grpc.NewClient(upstream, options...)
 	if err != nil {
@@ -159,8 +167,9 @@ func start(t *testing.T, i *issuer, upstream string, drain time.Duration) *runni
 		Realm:   "orders-api",
 		Issuers: []verify.Issuer{{Issuer: i.url, Audience: []string{"orders-api"}, JWKSURL: i.url}},
 		Policy:  policy.Config{FS: policies.FS, Deadline: patience},
-		Watch:   up, WatchNode: "test", Drain: drain,
+		Watch:   up, WatchNode: "test",
 	}
+	change(&c)
 	s, err := New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +191,12 @@ func start(t *testing.T, i *issuer, upstream string, drain time.Duration) *runni
 // check asks as Envoy does and returns the HTTP status of a refusal, or 200.
 func (r *running) check(t *testing.T, token string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	return r.checkWith(t, t.Context(), token)
+}
+
+func (r *running) checkWith(t *testing.T, ctx context.Context, token string) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	resp, err := authv3.NewAuthorizationClient(r.conn).Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
@@ -389,6 +403,64 @@ func TestReload(t *testing.T) {
 	}
 	if err := r.Reload(t.Context(), c); err == nil {
 		t.Error("a server that has ended was reloaded")
+	}
+}
+
+// TestAChecksSpanIsAChildOfEnvoys, and the figures point to it.
+func TestAChecksSpanIsAChildOfEnvoys(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	l := listen(t, "127.0.0.1:0")
+	i.serveWatch(t, l)
+	spans := tracetest.NewInMemoryExporter()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
+	r := startWith(t, i, l.Addr().String(), func(c *Config) { c.Traces, c.Drain = provider, time.Millisecond })
+	until(t, "ready", func() bool { return r.Ready() == nil })
+	token := i.token(t, "a")
+	r.check(t, token) // nobody traces this one
+
+	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", "00-"+traceID+"-00f067aa0ba902b7-01")
+	if got := r.checkWith(t, ctx, token); got != http.StatusOK {
+		t.Fatalf("the traced check: %d", got)
+	}
+	until(t, "one span is there", func() bool { return len(spans.GetSpans()) == 1 })
+	span := spans.GetSpans()[0]
+	if span.SpanContext.TraceID().String() != traceID || span.Parent.SpanID().String() != "00f067aa0ba902b7" {
+		t.Errorf("span %+v", span.SpanContext)
+	}
+	var said []string
+	for _, a := range span.Attributes {
+		said = append(said, string(a.Key)+"="+a.Value.Emit())
+		if strings.Contains(a.Value.Emit(), token) {
+			t.Error("the token is in the span")
+		}
+	}
+	for _, want := range []string{"tegata.reason=allowed", "http.route=/orders", "tegata.client=shop", "tegata.policy=default"} {
+		if !slices.Contains(said, want) {
+			t.Errorf("the span does not say %s but %v", want, said)
+		}
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exemplar := ""
+	for _, f := range families {
+		if f.GetName() == "tegata_decision_seconds" {
+			for _, b := range f.GetMetric()[0].GetHistogram().GetBucket() {
+				if e := b.GetExemplar(); e != nil {
+					exemplar = e.GetLabel()[0].GetValue()
+				}
+			}
+		}
+	}
+	if exemplar != traceID {
+		t.Errorf("exemplar = %q", exemplar)
+	}
+	r.stop()
+	if err := <-r.ended; err != nil {
+		t.Errorf("Run = %v", err)
 	}
 }
 

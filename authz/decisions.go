@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tegata/tegata/authz/check"
 	"github.com/tegata/tegata/authz/decisionlog"
 )
 
 // record hands a decision to the decision log. It does not wait.
-func (c Config) record(_ context.Context, r check.Record) {
+func (c Config) record(ctx context.Context, r check.Record) {
 	d := r.Decision
 	e := decisionlog.Event{
 		ID: d.ID, Time: c.Now(), Took: d.Took, Path: r.Entry,
@@ -18,6 +19,9 @@ func (c Config) record(_ context.Context, r check.Record) {
 		Allowed: d.Allowed, Shadowed: d.Shadowed, Reason: string(d.Reason), Detail: d.Detail, Status: d.Status, Route: d.Route,
 		Size:   r.Size,
 		Policy: d.Policy, PolicyRevision: d.PolicyRevision, RevocationRevision: uint64(d.RevocationRevision),
+	}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		e.TraceID, e.SpanID = span.TraceID().String(), span.SpanID().String()
 	}
 	if d.Result.Value != nil {
 		e.Result = d.Result.Value

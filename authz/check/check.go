@@ -222,7 +222,7 @@ func (c *Checker) Check(ctx context.Context, r Request) Decision {
 	s.run(ctx)
 	s.shadow()
 	s.d.Took = c.c.Now().Sub(start)
-	c.metrics.decided(&s.d)
+	c.metrics.decided(ctx, &s.d)
 	c.log(ctx, &s.d)
 	if c.c.Record != nil {
 		c.c.Record(ctx, s.record())

@@ -1,12 +1,14 @@
 package check
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // metrics are the figures of a Checker; see docs/operating.md.
@@ -88,7 +90,12 @@ func (m *metrics) count(p place) counters {
 	return c
 }
 
-func (m *metrics) decided(d *Decision) {
+// decided counts d. A decision that is traced is an example of how long it takes.
+func (m *metrics) decided(ctx context.Context, d *Decision) {
 	m.at(place{d.Policy, d.Route, d.Shadowed})[d.Reason].Inc()
+	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
+		m.seconds.(prometheus.ExemplarObserver).ObserveWithExemplar(d.Took.Seconds(), prometheus.Labels{"trace_id": span.TraceID().String()})
+		return
+	}
 	m.seconds.Observe(d.Took.Seconds())
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/errgroup"
@@ -99,7 +100,12 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	server, conn, err := newAuthz(ctx, c, decisions, log)
+	traces, endTraces, err := newTraces(ctx, c.Traces)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
+	server, conn, err := newAuthz(ctx, c, traces, decisions, log)
 	if err != nil {
 		return err
 	}
@@ -158,11 +164,12 @@ func openHTTPDoor(ctx context.Context, c httpDoorConfig) (net.Listener, authz.HT
 }
 
 // newAuthz builds the server, and the connection to its upstream.
-func newAuthz(ctx context.Context, c authzConfig, decisions *decisionlog.Log, log *slog.Logger) (*authz.Server, *grpc.ClientConn, error) {
+func newAuthz(ctx context.Context, c authzConfig, traces trace.TracerProvider, decisions *decisionlog.Log, log *slog.Logger) (*authz.Server, *grpc.ClientConn, error) {
 	conf, conn, err := authzServerConfig(c, decisions, log)
 	if err != nil {
 		return nil, nil, err
 	}
+	conf.Traces = traces
 	if conf.TLS, err = serverTLS("authz.tls", c.TLS); err != nil {
 		_ = conn.Close()
 		return nil, nil, err

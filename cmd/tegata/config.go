@@ -73,6 +73,7 @@ type authzConfig struct {
 	OnStale           string             `yaml:"on_stale"`
 	Policy            policyConfig       `yaml:"policy"`
 	Policies          []namedPolicy      `yaml:"policies"`
+	Traces            tracesConfig       `yaml:"traces"`
 	DecisionLog       *decisionLogConfig `yaml:"decision_log"`
 	Evaluations       int                `yaml:"evaluations"`
 	EvaluationWait    time.Duration      `yaml:"evaluation_wait"`
@@ -141,6 +142,13 @@ type policyConfig struct {
 	Entry    string        `yaml:"entry"`
 	Deadline time.Duration `yaml:"deadline"`
 	Mode     string        `yaml:"mode"` // enforce (default) or shadow
+}
+
+// tracesConfig is where spans are sent to; off without OTLP.
+type tracesConfig struct {
+	OTLP     string  `yaml:"otlp"`
+	Insecure bool    `yaml:"insecure"`
+	Ratio    float64 `yaml:"ratio"`
 }
 
 // decisionLogConfig is where decisions are written to; off without the section.
@@ -296,6 +304,10 @@ func setScalar(v reflect.Value, text string) error {
 	case reflect.Bool:
 		b, err := strconv.ParseBool(text)
 		v.SetBool(b)
+		return err
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		v.SetFloat(f)
 		return err
 	default:
 		n, err := strconv.Atoi(text)

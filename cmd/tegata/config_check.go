@@ -66,6 +66,7 @@ func (c *config) checkAuthz() error {
 			"set authz.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
 		c.checkHTTPDoor(),
 		c.checkDecisionLog(),
+		c.checkTraces(),
 		c.oneOf("authz.on_stale", a.OnStale, "deny", "serve"),
 		c.checkPolicy("authz.policy", a.Policy),
 		c.checkPolicies(),
@@ -86,6 +87,20 @@ func (c *config) checkAuthz() error {
 		}
 	}
 	return nil
+}
+
+func (c *config) checkTraces() error {
+	const key = "authz.traces"
+	t := c.Authz.Traces
+	switch {
+	case t.OTLP == "":
+		return nil
+	case t.Ratio < 0 || t.Ratio > 1:
+		return c.at(key+".ratio", fmt.Sprintf("%v is no share between 0 and 1", t.Ratio), "")
+	case t.Insecure && !isLoopback(t.OTLP):
+		return c.at(key+".insecure", "spans tell who calls what: beyond loopback only with TLS", "leave it out")
+	}
+	return c.isAddress(key+".otlp", t.OTLP)
 }
 
 func (c *config) checkDecisionLog() error {

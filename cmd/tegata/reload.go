@@ -121,6 +121,7 @@ func (a *runningAuthz) warnFixed(next authzConfig) {
 	for key, pair := range map[string][2]any{
 		"authz.listen":       {a.config.Listen, next.Listen},
 		"authz.decision_log": {a.config.DecisionLog, next.DecisionLog},
+		"authz.traces":       {a.config.Traces, next.Traces},
 		"authz.http":         {a.config.HTTP, next.HTTP},
 		"authz.management":   {a.config.Management, next.Management},
 		"authz.tls":          {a.config.TLS, next.TLS},

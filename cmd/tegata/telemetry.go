@@ -10,6 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // newLogger returns the program's logger; one record is one line.
@@ -54,8 +59,39 @@ func management(metrics prometheus.Gatherer, ready func() error) http.Handler {
 		}
 		_, _ = fmt.Fprintln(w, "ready")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	// OpenMetrics, for scrapers that ask for it, has exemplars.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	return mux
+}
+
+// newTraces returns a provider that sends spans by OTLP, and what ends it; nil
+// without a collector. Whether a request is traced is the caller's decision, if
+// it came with one.
+func newTraces(ctx context.Context, c tracesConfig) (trace.TracerProvider, func(), error) {
+	if c.OTLP == "" {
+		return nil, func() {}, nil
+	}
+	options := []otlptracegrpc.Option{otlptracegrpc.WithEndpoint(c.OTLP)}
+	if c.Insecure {
+		options = append(options, otlptracegrpc.WithInsecure())
+	}
+	exporter, err := otlptracegrpc.New(ctx, options...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("authz.traces: %w", err)
+	}
+	v, _ := version()
+	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithBatcher(exporter),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.Ratio))),
+		sdktrace.WithResource(resource.NewSchemaless(
+			attribute.String("service.name", "tegata-authz"), attribute.String("service.version", v))),
+	)
+	end := func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		_ = provider.Shutdown(ctx) // a collector that is away gets no more
+	}
+	return provider, end, nil
 }
 
 // said logs the error with which a program ends unasked, and passes it on.
