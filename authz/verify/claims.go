@@ -20,7 +20,10 @@ const maxSeconds = 253402300799
 
 // keycloakAccess are the typ claims of Keycloak's and our access tokens; others
 // (ID, Refresh, Offline, Logout) are signed with the same keys.
-var keycloakAccess = []string{"Bearer", "DPoP"}
+var keycloakAccess = []string{"Bearer", keycloakDPoP}
+
+// keycloakDPoP is the typ claim of an access token that is bound to a key.
+const keycloakDPoP = "DPoP"
 
 // issuerOf reads iss of a payload that nobody has verified yet.
 func issuerOf(payload []byte) (string, error) {
@@ -71,14 +74,19 @@ func (i *issuer) token(object map[string]any, key string) (t *Token, size int, e
 		Scopes:    c.scopes(i.trust.ScopeClaim),
 	}
 	t.Revocation.Rev, t.Revocation.HasRev = c.rev()
+	t.Binding, err = c.binding()
 	audience, kind, issuer := c.texts("aud"), c.text("typ"), c.text("iss")
 	switch {
 	case c.wrong != "":
 		return nil, 0, wrongClaim(c.wrong)
+	case err != nil:
+		return nil, 0, err
 	case c.has("iss") && issuer != i.trust.Issuer:
 		return nil, 0, ErrIssuer
 	case c.has("typ") && !slices.Contains(keycloakAccess, kind):
 		return nil, 0, fmt.Errorf("%w: claim typ", ErrType)
+	case kind == keycloakDPoP && t.Binding.Key == nil:
+		return nil, 0, wrongClaim("cnf.jkt")
 	case !i.trust.InsecureAnyAudience && !slices.ContainsFunc(audience, i.isAudience):
 		return nil, 0, ErrAudience
 	}
@@ -215,14 +223,10 @@ func input(t *Token, object map[string]any) (*ast.Term, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
-	scopes := ast.NewSetWithCapacity(len(t.Scopes))
-	for _, s := range t.Scopes {
-		scopes.Add(ast.StringTerm(s))
-	}
 	document := ast.NewObject(
 		ast.Item(ast.StringTerm("issuer"), ast.StringTerm(t.Revocation.Issuer)),
 		ast.Item(ast.StringTerm("claims"), ast.NewTerm(all)),
-		ast.Item(ast.StringTerm("scopes"), ast.NewTerm(scopes)),
+		ast.Item(ast.StringTerm("scopes"), set(t.Scopes)),
 		ast.Item(ast.StringTerm("subject"), ast.StringTerm(t.Revocation.Subject)),
 	)
 	for name, value := range map[string]string{"client": t.Revocation.Client, "session": t.Revocation.Session} {
@@ -230,5 +234,16 @@ func input(t *Token, object map[string]any) (*ast.Term, error) {
 			document.Insert(ast.StringTerm(name), ast.StringTerm(value))
 		}
 	}
+	if names := t.Binding.names(); names != nil {
+		document.Insert(ast.StringTerm("binding"), set(names))
+	}
 	return ast.NewTerm(document), nil
+}
+
+func set(names []string) *ast.Term {
+	s := ast.NewSetWithCapacity(len(names))
+	for _, name := range names {
+		s.Add(ast.StringTerm(name))
+	}
+	return ast.NewTerm(s)
 }

@@ -24,6 +24,9 @@ var results = []struct {
 	{ErrNotYet, "not_yet"},
 	{ErrAudience, "audience"},
 	{ErrClaims, "claims"},
+	{ErrBinding, "binding"},
+	{ErrProof, "proof"},
+	{ErrNonce, "nonce"},
 	{ErrUnavailable, "unavailable"},
 }
 

@@ -11,7 +11,9 @@
 // generation of the key set that it was verified with. The time, and whether
 // that generation is still the current one, are looked at on every use, after
 // the cache. A token that only its issuer can read is asked about (RFC 7662);
-// the answer stands in the same cache, for seconds.
+// the answer stands in the same cache, for seconds. A token that is bound to a
+// key or to a certificate is accepted only with a proof of having it, looked at
+// on every use likewise.
 package verify
 
 import (
@@ -32,6 +34,13 @@ import (
 )
 
 // Errors of this package, the reason a token is refused; test with errors.Is.
+// What a resource server says to each in WWW-Authenticate:
+//
+//	ErrProof          401  DPoP error="invalid_dpop_proof"   RFC 9449 §7.1
+//	ErrNonce          401  DPoP error="use_dpop_nonce", and Nonce in the header DPoP-Nonce   RFC 9449 §9
+//	ErrBinding        401  error="invalid_token", by both schemes if the token was meant for DPoP   RFC 9449 §7.1, RFC 8705 §3
+//	ErrUnavailable    503  none
+//	all others        401  error="invalid_token"   RFC 6750 §3.1
 var (
 	ErrMalformed   = errors.New("malformed")
 	ErrIssuer      = errors.New("unknown issuer")
@@ -44,6 +53,9 @@ var (
 	ErrNotYet      = errors.New("not yet valid")
 	ErrAudience    = errors.New("wrong audience")
 	ErrClaims      = errors.New("required claim missing or of the wrong type")
+	ErrBinding     = errors.New("not presented as it is bound")
+	ErrProof       = errors.New("bad proof of possession")
+	ErrNonce       = errors.New("proof of possession without a current nonce")
 	ErrUnavailable = errors.New("issuer unavailable") // its keys, or its introspection: not the caller's fault: 503
 )
 
@@ -67,12 +79,17 @@ type Issuer struct {
 // Config configures a Verifier.
 type Config struct {
 	Issuers    []Issuer
+	DPoP       DPoP
 	HTTP       *http.Client          // fetches keys; default http.DefaultClient
 	Now        func() time.Time      // default time.Now
 	CacheSize  int                   // tokens, default 50,000
 	CacheBytes int                   // estimated, default 128 MiB
 	Logger     *slog.Logger          // default: none
 	Metrics    prometheus.Registerer // default: none
+
+	// Before is the Verifier that this one replaces, or nil. Proofs that it
+	// has seen are not taken again, and its nonces go on.
+	Before *Verifier
 }
 
 // Token is a verified token. It is immutable and shared between requests.
@@ -81,9 +98,11 @@ type Token struct {
 	Expires    time.Time // exp; leeway is granted on top. Zero: an introspected token of which the issuer does not say
 	NotBefore  time.Time // nbf, or zero
 	Scopes     []string  // in the token's order, each once
+	Binding    Binding   // what it is bound to, and was proved
 	// Input is the input.token document: issuer, claims, scopes (a set),
-	// subject, client, session. Ready-made, shared, never changed. client and
-	// session are undefined if the token has none.
+	// subject, client, session, binding (a set of "dpop" and "mtls").
+	// Ready-made, shared, never changed. client, session and binding are
+	// undefined if the token has none.
 	Input *ast.Term
 
 	// AliveAt and Memo are for the owner above: verify never reads them.
@@ -99,6 +118,7 @@ type Verifier struct {
 	opaque  *issuer            // whom to ask about opaque tokens, or nil
 	now     func() time.Time
 	cache   *cache
+	proofs  *proofs
 	metrics *metrics
 }
 
@@ -112,6 +132,9 @@ func New(c Config) (*Verifier, error) {
 		issuers: make(map[string]*issuer, len(c.Issuers)),
 		now:     c.Now,
 		cache:   newCache(c.CacheSize, c.CacheBytes),
+	}
+	if v.proofs, err = newProofs(c.DPoP, c.Before); err != nil {
+		return nil, fmt.Errorf("verify: DPoP: %w", err)
 	}
 	if v.metrics, err = newMetrics(c.Metrics, v.cache); err != nil {
 		return nil, fmt.Errorf("verify: registering metrics: %w", err)
@@ -159,19 +182,6 @@ func (v *Verifier) Ready() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Verify returns the verified token or one of the errors above (wrapped with
-// detail for the log, never containing the token). exp, nbf and the key set's
-// generation are checked on every use, after the cache. Revocation is not its business.
-// ctx bounds the waiting for keys that are fetched because of this token.
-func (v *Verifier) Verify(ctx context.Context, compact string) (*Token, error) {
-	token, err := v.verify(ctx, compact)
-	v.metrics.verified(err)
-	if err != nil {
-		return nil, err
-	}
-	return token, nil
 }
 
 func (v *Verifier) verify(ctx context.Context, compact string) (*Token, error) {
