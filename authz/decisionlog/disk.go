@@ -1,16 +1,12 @@
 package decisionlog
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 )
@@ -91,7 +87,7 @@ func newDisk(c Disk, m *metrics, log *slog.Logger) (*disk, error) {
 		return nil, err
 	}
 	if err := d.load(log); err != nil {
-		return nil, errors.Join(fmt.Errorf("disk buffer: %w", err), d.lock.Close())
+		return nil, errors.Join(fmt.Errorf("disk buffer: %w", err), d.release())
 	}
 	return d, nil
 }
@@ -114,84 +110,10 @@ func (d *disk) acquire() error {
 	return nil
 }
 
-// load finds what a run before has left.
-func (d *disk) load(log *slog.Logger) error {
-	at, err := d.readAck()
-	if err != nil {
-		return err
-	}
-	d.last = at.segment
-	numbers, err := d.numbers()
-	if err != nil {
-		return err
-	}
-	for _, number := range numbers {
-		d.last = max(d.last, number)
-		if number < at.segment {
-			if err := d.remove(number); err != nil {
-				return err
-			}
-			continue
-		}
-		s, err := d.salvage(number, &at, log)
-		if err != nil {
-			return err
-		}
-		d.segments = append(d.segments, s)
-		d.total += s.size
-	}
-	d.at = at
-	return d.forget()
-}
-
-// numbers lists the segments that are there, oldest first.
-func (d *disk) numbers() ([]uint64, error) {
-	entries, err := os.ReadDir(d.dir)
-	if err != nil {
-		return nil, err
-	}
-	var numbers []uint64
-	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), suffix)
-		number, err := strconv.ParseUint(name, 10, 64)
-		if ok && err == nil && number > 0 {
-			numbers = append(numbers, number)
-		}
-	}
-	slices.Sort(numbers)
-	return numbers, nil
-}
-
-// salvage counts the records of a segment, to the last whole one, and makes
-// sure that at is the end of one of them.
-func (d *disk) salvage(number uint64, at *place, log *slog.Logger) (*segment, error) {
-	f, err := os.Open(d.path(number))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	s := &segment{number: number}
-	known := number != at.segment || at.offset == 0
-	s.size, err = scan(f, info.Size(), func(_ []byte, end int64) {
-		s.events++
-		if number == at.segment && end == at.offset {
-			at.events, known = s.events, true
-		}
-	})
-	if err != nil && !errors.Is(err, errTorn) {
-		return nil, err
-	}
-	if !known { // what was delivered cannot be told: twice is better than never
-		*at = place{segment: number}
-	}
-	if s.size < info.Size() {
-		log.Warn("decision log: a torn record in the disk buffer", "segment", number, "byte", s.size, "size", info.Size())
-	}
-	return s, nil
+// release gives the directory to others, at once: closing alone would wait for
+// a child process that is just being started.
+func (d *disk) release() error {
+	return errors.Join(syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close())
 }
 
 func (d *disk) path(number uint64) string {
@@ -294,135 +216,6 @@ func (d *disk) makeRoom(size int64) {
 	}
 }
 
-// waiting is how many events of a segment neither have been delivered nor are
-// under way.
-func (d *disk) waiting(s *segment) int {
-	behind := d.read()
-	switch {
-	case behind.segment == s.number:
-		return s.events - behind.events
-	case behind.segment > s.number:
-		return 0
-	}
-	return s.events
-}
-
-// read is the place behind what next has given out.
-func (d *disk) read() place {
-	if n := len(d.flight); n > 0 {
-		return d.flight[n-1].end
-	}
-	return d.at
-}
-
-func (d *disk) next(bytes int) ([][]byte, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.flight) == 0 {
-		if err := d.takeOff(bytes); err != nil {
-			return nil, fmt.Errorf("disk buffer: %w", err)
-		}
-	}
-	events := make([][]byte, len(d.flight))
-	for i := range d.flight {
-		events[i] = d.flight[i].event
-	}
-	return events, nil
-}
-
-// takeOff reads the oldest events that have not been delivered.
-func (d *disk) takeOff(bytes int) error {
-	for _, s := range d.segments {
-		if d.waiting(s) == 0 {
-			continue
-		}
-		full, err := d.readSegment(s, &bytes)
-		if err != nil || full {
-			return err
-		}
-	}
-	return nil
-}
-
-// readSegment takes events of one segment, until bytes is used up.
-func (d *disk) readSegment(s *segment, bytes *int) (full bool, err error) {
-	from := place{segment: s.number}
-	if r := d.read(); r.segment == s.number {
-		from = r
-	}
-	f, err := os.Open(d.path(s.number))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, d.giveUp(s, from, err)
-	}
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	if _, err := f.Seek(from.offset, io.SeekStart); err != nil {
-		return false, err
-	}
-	br := bufio.NewReader(f)
-	for from.offset < s.size {
-		event, err := readRecord(br, s.size-from.offset)
-		if err != nil {
-			return false, d.giveUp(s, from, err)
-		}
-		if *bytes -= len(event); *bytes < 0 && len(d.flight) > 0 {
-			return true, nil
-		}
-		from.offset += recordSize(event)
-		from.events++
-		d.flight = append(d.flight, flying{event, from})
-	}
-	return false, nil
-}
-
-// giveUp skips the rest of a segment that was whole once and is not any more.
-func (d *disk) giveUp(s *segment, from place, err error) error {
-	d.metrics.lost(lostDisk, s.events-from.events)
-	d.total -= s.size - from.offset
-	s.size, s.events = from.offset, from.events
-	if s.number == d.last {
-		d.leave() // what would come behind could not be read either
-	}
-	return fmt.Errorf("segment %d, byte %d: %w", s.number, from.offset, err)
-}
-
-func (d *disk) done(n int) error {
-	if n == 0 {
-		return nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.at = d.flight[n-1].end
-	d.flight = d.flight[n:]
-	if err := d.writeAck(); err != nil {
-		return fmt.Errorf("disk buffer: %w", err)
-	}
-	if err := d.forget(); err != nil {
-		return fmt.Errorf("disk buffer: %w", err)
-	}
-	return nil
-}
-
-// forget removes segments of which everything was delivered, but for the
-// current one.
-func (d *disk) forget() error {
-	for len(d.segments) > 0 {
-		s := d.segments[0]
-		current := s.number == d.last && d.w != nil
-		if current || s.number > d.at.segment || s.number == d.at.segment && d.at.offset < s.size {
-			return nil
-		}
-		if err := d.remove(s.number); err != nil {
-			return err
-		}
-		d.total -= s.size
-		d.segments = d.segments[1:]
-	}
-	return nil
-}
-
 // size is what has not been delivered.
 func (d *disk) size() int64 {
 	d.mu.Lock()
@@ -440,57 +233,5 @@ func (d *disk) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.leave()
-	return errors.Join(d.forget(), d.lock.Close())
-}
-
-// readAck reads where delivery starts; the oldest segment if that is not known.
-func (d *disk) readAck() (place, error) {
-	b, err := os.ReadFile(filepath.Join(d.dir, ackName))
-	if errors.Is(err, os.ErrNotExist) {
-		return place{}, nil
-	}
-	if err != nil {
-		return place{}, err
-	}
-	return parseAck(string(b)), nil
-}
-
-// parseAck is the start of everything for what it cannot read.
-func parseAck(text string) place {
-	number, offset, _ := strings.Cut(strings.TrimSuffix(text, "\n"), " ")
-	n, err1 := strconv.ParseUint(number, 10, 63)
-	o, err2 := strconv.ParseInt(offset, 10, 64)
-	if err1 != nil || err2 != nil || o < 0 {
-		return place{}
-	}
-	return place{segment: n, offset: o}
-}
-
-// writeAck replaces the file as a whole, so that it is never half written.
-func (d *disk) writeAck() error {
-	temporary := filepath.Join(d.dir, ackName+".new")
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%d %d\n", d.at.segment, d.at.offset)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, filepath.Join(d.dir, ackName)); err != nil {
-		return err
-	}
-	return syncDir(d.dir)
-}
-
-// syncDir makes names in a directory survive a power failure.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(d.forget(), d.release())
 }

@@ -42,7 +42,7 @@ func crash(d *disk) {
 	if d.w != nil {
 		_ = d.w.Close()
 	}
-	_ = d.lock.Close()
+	_ = d.release()
 }
 
 // texts are events from the from-th on; each says its number.
