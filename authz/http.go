@@ -10,6 +10,9 @@ import (
 	"net/netip"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tegata/tegata/authz/forwardauth"
 )
 
@@ -18,6 +21,9 @@ type HTTPConfig struct {
 	TrustedPeers []netip.Prefix // the proxies, see forwardauth.Config; nil means this machine
 	MaxBody      int64          // of a body that a proxy passes on, in bytes; default 64 KiB
 	TLS          *tls.Config    // of the listener; nil means plaintext
+
+	// Traces makes a span of each check, a child of the proxy's; nil: none.
+	Traces trace.TracerProvider
 }
 
 // RunHTTP answers Envoy's HTTP ext_authz, NGINX and Traefik on l until ctx
@@ -61,11 +67,15 @@ func (s *Server) RunHTTP(ctx context.Context, l net.Listener, c HTTPConfig) erro
 // may idle for longer than the proxies keep them, so that it is never us who
 // close one that is about to be used.
 func (s *Server) httpServer(c HTTPConfig) (*http.Server, error) {
+	var door http.Handler
 	door, err := forwardauth.New(forwardauth.Config{
 		Checker: s, TrustedPeers: c.TrustedPeers, MaxBody: c.MaxBody, Logger: s.log,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if c.Traces != nil {
+		door = traced(door, c.Traces)
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -82,4 +92,16 @@ func (s *Server) httpServer(c HTTPConfig) (*http.Server, error) {
 		MaxHeaderBytes:    forwardauth.MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // noise of strangers
 	}, nil
+}
+
+// traced makes a span of each question, under the one that its headers name
+// (W3C Trace Context).
+func traced(door http.Handler, traces trace.TracerProvider) http.Handler {
+	tracer := traces.Tracer("github.com/tegata/tegata/authz")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		ctx, span := tracer.Start(ctx, "HTTP check", trace.WithSpanKind(trace.SpanKindServer))
+		defer span.End()
+		door.ServeHTTP(w, r.WithContext(ctx))
+	})
 }

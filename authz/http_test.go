@@ -7,9 +7,16 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
+
+const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 // httpDoor runs r's HTTP doors on l and returns a function that asks as NGINX
 // does.
@@ -30,6 +37,7 @@ func (r *running) httpDoor(t *testing.T, l net.Listener, c HTTPConfig) (ask func
 			t.Fatal(err)
 		}
 		req.Header = http.Header{
+			"Traceparent":       {"00-" + traceID + "-00f067aa0ba902b7-01"},
 			"X-Original-Method": {"GET"}, "X-Original-Uri": {"/orders"}, "X-Forwarded-Host": {"api"}, "Authorization": {"Bearer " + token},
 		}
 		resp, err := client.Do(req)
@@ -58,14 +66,21 @@ func TestHTTPDoors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	spans := tracetest.NewInMemoryExporter()
+	traces := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	none := HTTPConfig{TrustedPeers: []netip.Prefix{}}
-	onTCP, _, _ := r.httpDoor(t, listen(t, "127.0.0.1:0"), HTTPConfig{})
+	onTCP, _, _ := r.httpDoor(t, listen(t, "127.0.0.1:0"), HTTPConfig{Traces: traces})
 	onSocket, stop, ended := r.httpDoor(t, unix, none)
 	toStranger, _, _ := r.httpDoor(t, listen(t, "127.0.0.1:0"), none)
 
 	token := i.token(t, "a")
 	if resp := onTCP(token); resp.StatusCode != http.StatusOK || resp.Header.Get("X-Tegata-Subject") != "alice" {
 		t.Errorf("a good token: %s, %v", resp.Status, resp.Header)
+	}
+	until(t, "traced", func() bool { return len(spans.GetSpans()) == 1 })
+	span := spans.GetSpans()[0]
+	if span.Parent.TraceID().String() != traceID || !slices.Contains(span.Attributes, attribute.String("tegata.reason", "allowed")) {
+		t.Errorf("span of %s: %v", span.Parent.TraceID(), span.Attributes)
 	}
 	if resp := onSocket(token); resp.StatusCode != http.StatusOK {
 		t.Errorf("on a socket: %s", resp.Status)

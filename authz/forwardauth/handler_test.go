@@ -117,6 +117,9 @@ X-Original-Uri: /other`,
 			t.Parallel()
 			var got seen
 			w := ask(handler(t, func(r check.Request) check.Decision {
+				if r.Size < len(r.Path) || r.Size > len(tt.in) {
+					t.Errorf("size = %d", r.Size)
+				}
 				got = seen{r.Method, r.Path, r.Host, r.Extension("policy"), r.Authorization}
 				return check.Decision{Allowed: true}
 			}), arrived(t, tt.in))

@@ -29,6 +29,7 @@ func (q *question) check() check.Request {
 		Path:          q.target,
 		Host:          q.host,
 		Authorization: q.headers["Authorization"],
+		Size:          size(q.headers) + len(q.target) + len(q.body),
 		Extension:     func(name string) string { return q.extensions[name] },
 		Input:         q.input,
 		Key:           q.key,
