@@ -18,6 +18,7 @@ import (
 // issuer is whose tokens are sent.
 type issuer struct {
 	url, audience, jwksURL string
+	tokenURL               string // for authz itself; of the local issuer only
 	mint                   func(context.Context) (string, error)
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -47,11 +48,13 @@ func localIssuer() (issuer, error) {
 	if err != nil {
 		return issuer{}, err
 	}
-	server := http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(jwks)
-	})}
+	handler := http.NewServeMux()
+	handler.HandleFunc("/jwks", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(jwks) })
+	handler.HandleFunc("/token", anyToken)
+	server := http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: handler}
 	go func() { _ = server.Serve(l) }() // lives as long as the benchmark
-	i := issuer{url: "http://" + l.Addr().String() + "/realms/demo", audience: stack.Audience, jwksURL: "http://" + l.Addr().String() + "/jwks"}
+	root := "http://" + l.Addr().String()
+	i := issuer{url: root + "/realms/demo", audience: stack.Audience, jwksURL: root + "/jwks", tokenURL: root + "/token"}
 	i.mint = func(context.Context) (string, error) {
 		now := time.Now()
 		b := jwt.NewBuilder().Issuer(i.url).Audience([]string{i.audience}).Subject(rand.Text()).JwtID("trrtcc:" + rand.Text()).
@@ -67,6 +70,13 @@ func localIssuer() (issuer, error) {
 		return string(signed), err
 	}
 	return i, nil
+}
+
+// anyToken is a token endpoint for those who only need to have been at one:
+// authz, before it asks this program for revocations.
+func anyToken(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"access_token":"bench","token_type":"Bearer","expires_in":36000}`)
 }
 
 // keycloakClaims are what Keycloak puts into an access token besides.

@@ -8,7 +8,8 @@
 //	tegata     tegata authz with a real issuer and its revocation watch
 //
 // and the last three of these that are servers without Envoy, the issuer's own
-// endpoints, and the time from a revocation to the first refusal.
+// endpoints, the time from a revocation to the first refusal, and more: tegata
+// authz with new tokens, large tables, many revocations, and policies that change.
 //
 // It must not know how Tegata works: it runs the built binary. All servers but
 // tegata run with Go's defaults; what tegata tunes, it tunes by itself.
@@ -91,6 +92,7 @@ func (b *bench) stop() {
 	for i := len(b.started) - 1; i >= 0; i-- {
 		b.started[i].Kill() // nothing in them is worth a drain
 	}
+	b.started = nil
 	if b.stack != nil {
 		b.stack.Stop()
 	}
@@ -98,6 +100,20 @@ func (b *bench) stop() {
 
 // run returns all that was wanted, or what was measured until an error.
 func (b *bench) run(ctx context.Context) (r report, err error) {
+	if !b.options.wantsOnlyMore() {
+		if r, err = b.main(ctx); err != nil {
+			return r, err
+		}
+	}
+	if b.options.wants(partMore) {
+		b.stop() // what was measured so far is not in the way of the rest
+		r.More, err = b.measureMore(ctx)
+	}
+	return r, err
+}
+
+// main measures what goes through Envoy, and the issuer.
+func (b *bench) main(ctx context.Context) (r report, err error) {
 	if b.wrk, err = newWrk(b.dir); err != nil {
 		return r, err
 	}
@@ -232,7 +248,7 @@ func (b *bench) measure(ctx context.Context, c *candidate, n int, file string) e
 	if !c.Authz || c.control {
 		return nil
 	}
-	d, err := direct(ctx, c, b.tokens[:n], b.options.short())
+	d, err := direct(ctx, c, around(checkRequests(b.tokens[:n], measuredPath), b.options.short()))
 	b.direct[k] = append(b.direct[k], d)
 	return err
 }

@@ -17,11 +17,12 @@ const (
 	partIdle       = "idle"
 	partRevocation = "revocation"
 	partIssuer     = "issuer"
+	partMore       = "more"
 )
 
 // parts is all that -only can name.
 func parts() []string {
-	return []string{"none", "noop", "jwt_authn", "reference", "tegata", partIdle, partRevocation, partIssuer}
+	return []string{"none", "noop", "jwt_authn", "reference", "tegata", partIdle, partRevocation, partIssuer, partMore}
 }
 
 type options struct {
@@ -38,11 +39,14 @@ type options struct {
 
 // wants reports whether a part is to be measured.
 func (o options) wants(part string) bool {
-	if !o.withTegata && slices.Contains([]string{"tegata", partIdle, partRevocation, partIssuer}, part) {
+	if !o.withTegata && slices.Contains([]string{"tegata", partIdle, partRevocation, partIssuer, partMore}, part) {
 		return false
 	}
 	return len(o.only) == 0 || slices.Contains(o.only, part)
 }
+
+// wantsOnlyMore: nothing through Envoy, nothing of a real issuer.
+func (o options) wantsOnlyMore() bool { return slices.Equal(o.only, []string{partMore}) }
 
 // short is the time of a measurement beside the main ones, in whole seconds.
 func (o options) short() time.Duration {
@@ -65,8 +69,10 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	var err error
-	if o.envoy, err = find("envoy", "TEGATA_ENVOY", ".tools/bin/envoy"); err != nil {
-		return o, err
+	if !o.wantsOnlyMore() {
+		if o.envoy, err = find("envoy", "TEGATA_ENVOY", ".tools/bin/envoy"); err != nil {
+			return o, err
+		}
 	}
 	if o.withTegata {
 		o.tegata, err = find("tegata", "TEGATA_BIN", "bin/tegata")

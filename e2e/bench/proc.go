@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,9 @@ const tick = 10 * time.Millisecond
 func cpu(pid int) (time.Duration, error) {
 	if pid == 0 {
 		return 0, nil
+	}
+	if sum, ok := exactCPU(pid); ok {
+		return sum, nil
 	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -36,6 +40,27 @@ func cpu(pid int) (time.Duration, error) {
 		sum += time.Duration(n) * tick
 	}
 	return sum, nil
+}
+
+// exactCPU is the same to the nanosecond, where the kernel tells. The time of
+// threads that have ended is not in it; no program measured here ends threads.
+func exactCPU(pid int) (sum time.Duration, ok bool) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil {
+		return 0, false
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return 0, false
+		}
+		var ran int64
+		if _, err := fmt.Sscan(string(b), &ran); err != nil {
+			return 0, false
+		}
+		sum += time.Duration(ran)
+	}
+	return sum, sum > 0
 }
 
 // rss is the resident memory of a process in MiB.
@@ -85,7 +110,7 @@ func (m *meter) perCall(n float64) ([]float64, error) {
 	}
 	out := make([]float64, len(now))
 	for i := range now {
-		out[i] = float64((now[i] - m.start[i]).Microseconds()) / n
+		out[i] = (now[i] - m.start[i]).Seconds() * 1e6 / n
 	}
 	return out, nil
 }

@@ -64,6 +64,7 @@ type report struct {
 	Ratios     ratios           `json:"ratios"` // with one token
 	Revocation revocationReport `json:"revocation_ms"`
 	Issuer     issuerReport     `json:"issuer"`
+	More       []moreRow        `json:"more"`
 
 	RatiosMany ratios     `json:"-"` // with many tokens
 	Controls   []row      `json:"-"` // beside the cases: the no-op with a tuned collector
@@ -160,6 +161,9 @@ func (r report) print(w io.Writer) {
 	if r.Idle != (idleReport{}) {
 		p.line("Idle: authz %.1f MiB, issuer %.1f MiB; start: authz %.0f ms, issuer %.0f ms",
 			r.Idle.AuthzRSSMiB, r.Idle.IssuerRSSMiB, r.Idle.AuthzStartMS, r.Idle.IssuerStartMS)
+	}
+	if len(r.More) > 0 {
+		printMore(w, r.More)
 	}
 }
 

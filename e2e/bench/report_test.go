@@ -21,6 +21,11 @@ func filled() report {
 		Rows: []row{s.row(key{"noop", 1}), s.row(key{"tegata", 1})}, Ratios: s.ratios(1),
 		Revocation: revocationReport{P50: 0.5, P99: 1.5},
 		Issuer:     issuerReport{TokensPerS: map[string]float64{"ES256": 5, "RS256": 1}, IntrospectionsPerS: 9},
+		More: []moreRow{
+			s.cpuRow("warm", "no-op", 0.8, []key{{"tegata", 1}}, []key{{"noop", 1}}),
+			{Case: "memory", Against: "none", MiB: 30, AgainstMiB: 20, LoadMS: 5, Ratio: 1.5, TargetMiB: 64}.judge(),
+			s.p99Row("reloads", "none", 2, key{"tegata", 1}, key{"noop", 1}),
+		},
 		TokenBytes: 1000,
 	}
 }
@@ -42,6 +47,8 @@ func TestJSONHasTheMembersThatScriptsRead(t *testing.T) {
 	}
 	want := []string{
 		"issuer.introspections_per_s", "issuer.tokens_per_s.ES256", "issuer.tokens_per_s.RS256",
+		"more.against", "more.against_cpu_us", "more.against_p99_ms", "more.against_rss_mib", "more.case", "more.cpu_us",
+		"more.load_ms", "more.ok", "more.p99_ms", "more.ratio", "more.rss_mib", "more.target", "more.target_mib",
 		"ratios.cpu_vs_noop", "ratios.cpu_vs_reference", "ratios.rps_vs_noop",
 		"revocation_ms.p50", "revocation_ms.p99",
 		"rows.authz_cpu_us", "rows.case", "rows.envoy_cpu_us", "rows.p50_ms", "rows.p99_ms", "rows.rps", "rows.tokens",
@@ -106,7 +113,7 @@ func TestTheTableLeavesOutWhatWasNotMeasured(t *testing.T) {
 	r.Idle = idleReport{AuthzRSSMiB: 30}
 	r.print(&all)
 	report{Rows: r.Rows}.print(&none)
-	for _, word := range []string{"reference", "Revocation", "Issuer", "Idle"} {
+	for _, word := range []string{"reference", "Revocation", "Issuer", "Idle", "More"} {
 		if !strings.Contains(all.String(), word) {
 			t.Errorf("%q is not in the table", word)
 		}
@@ -126,6 +133,7 @@ func TestOnlyNamesParts(t *testing.T) {
 		{"", parts()},
 		{"noop,issuer", []string{"noop", "issuer"}},
 		{"revocation", []string{"tegata", "revocation"}},
+		{"more", []string{"more"}},
 		{"nope", nil},
 		{"noop,", nil},
 	} {
