@@ -23,7 +23,7 @@ func filled() report {
 		Issuer:     issuerReport{TokensPerS: map[string]float64{"ES256": 5, "RS256": 1}, IntrospectionsPerS: 9},
 		More: []moreRow{
 			s.cpuRow("warm", "no-op", 0.8, []key{{"tegata", 1}}, []key{{"noop", 1}}),
-			{Case: "memory", Against: "none", MiB: 30, AgainstMiB: 20, LoadMS: 5, Ratio: 1.5, TargetMiB: 64}.judge(),
+			moreRow{Case: "memory", Against: "none", MiB: 30, AgainstMiB: 20, LoadMS: 5, Ratio: 1.5, TargetMiB: 64}.judge(),
 			s.p99Row("reloads", "none", 2, key{"tegata", 1}, key{"noop", 1}),
 		},
 		TokenBytes: 1000,
