@@ -20,7 +20,7 @@ import (
 type HTTPConfig struct {
 	TrustedPeers []netip.Prefix // the proxies, see forwardauth.Config; nil means this machine
 	MaxBody      int64          // of a body that a proxy passes on, in bytes; default 64 KiB
-	TLS          *tls.Config    // of the listener; nil means plaintext
+	TLS          *tls.Config    // of the listener; nil means plaintext; with ClientCAs, proxies must show a certificate
 
 	// Traces makes a span of each check, a child of the proxy's; nil: none.
 	Traces trace.TracerProvider
@@ -76,6 +76,10 @@ func (s *Server) httpServer(c HTTPConfig) (*http.Server, error) {
 	}
 	if c.Traces != nil {
 		door = traced(door, c.Traces)
+	}
+	if c.TLS != nil && c.TLS.ClientCAs != nil {
+		c.TLS = c.TLS.Clone()
+		c.TLS.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

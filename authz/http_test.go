@@ -2,9 +2,12 @@ package authz
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -107,6 +110,43 @@ func TestHTTPDoors(t *testing.T) {
 	})
 	if err := <-ended; err != nil {
 		t.Errorf("RunHTTP = %v", err)
+	}
+	r.stop()
+	if err := <-r.ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestHTTPDoorsWantACertificateWhenToldSo(t *testing.T) {
+	t.Parallel()
+	r := start(t, newIssuer(t), "127.0.0.1:1", time.Millisecond)
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	server.Close()
+	trust := x509.NewCertPool()
+	trust.AddCert(server.Certificate())
+	for _, want := range []bool{true, false} {
+		config := &tls.Config{Certificates: server.TLS.Certificates}
+		if !want {
+			config.ClientCAs, config.ClientAuth = trust, tls.VerifyClientCertIfGiven
+		}
+		l := listen(t, "127.0.0.1:0")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- r.RunHTTP(ctx, l, HTTPConfig{TLS: config}) }()
+		client := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust, ServerName: "example.com"}}}
+		resp, err := client.Get("https://" + l.Addr().String() + "/auth/envoy/x")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		if (err == nil) != want {
+			t.Errorf("without a certificate: answered %v, want %v (%v)", err == nil, want, err)
+		}
+		client.CloseIdleConnections()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("RunHTTP = %v", err)
+		}
 	}
 	r.stop()
 	if err := <-r.ended; err != nil {
