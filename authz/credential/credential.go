@@ -1,5 +1,7 @@
 // Package credential finds the one credential of a request and refuses two
-// (RFC 6750 §2). It must not know what a token means.
+// (RFC 6750 §2), finds what proves that it is its owner's (a DPoP proof, a
+// client certificate), and writes the challenge for one that will not do. It
+// must not know what a token means.
 //
 // The idea: whoever stands behind may read the same header differently, taking
 // the last field where this took the first. So what could be read in two ways
@@ -18,21 +20,61 @@ var (
 	ErrMalformed = errors.New("malformed credential")
 )
 
-// bearer is the one scheme that is ours to judge; it is written in any case
-// (RFC 9110 §11.1).
-const bearer = "Bearer"
+// The schemes that are ours to judge; they are written in any case (RFC 9110
+// §11.1).
+const (
+	Bearer = "Bearer" // RFC 6750 §2.1
+	DPoP   = "DPoP"   // RFC 9449 §7.1
+)
 
-// Credential is a bearer token as it was presented.
+// Credential is a token as it was presented.
 type Credential struct {
-	Scheme string // "Bearer"
+	Scheme string // Bearer or DPoP
 	Token  string
+	Proof  string // value of the DPoP header field; empty if there is none
 }
 
-// FromAuthorization reads the values of all Authorization header fields of
-// one request. Two fields, or one that is comma-joined, are ErrMultiple; an
-// Authorization of another scheme is ErrNone (it is not ours to judge).
-// ErrMalformed is a field without a scheme, and a bearer token that has not
-// the form of one (token68, RFC 9110 §11.2). The token may have any length.
+// FromRequest reads the values of all Authorization and all DPoP header fields
+// of one request. Two fields of a kind, or one that is comma-joined, are
+// ErrMultiple, also if only one of them would count; an Authorization of
+// another scheme is ErrNone (it is not ours to judge). ErrMalformed is a field
+// without a scheme, a token that has not the form of one (token68, RFC 9110
+// §11.2) and a proof that cannot be a JWT. The token may have any length.
+// Whether there has to be a proof is the token's to say.
+func FromRequest(authorization, dpop []string) (Credential, error) {
+	proof, err := proofOf(dpop)
+	if err != nil {
+		return Credential{}, err
+	}
+	c, err := FromAuthorization(authorization)
+	if err != nil {
+		return Credential{}, err
+	}
+	c.Proof = proof
+	return c, nil
+}
+
+// proofOf reads the DPoP header field (RFC 9449 §4.1).
+func proofOf(values []string) (string, error) {
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+	default:
+		return "", ErrMultiple
+	}
+	proof := strings.Trim(values[0], " \t")
+	switch {
+	case strings.Contains(proof, ","):
+		return "", ErrMultiple
+	case !only(proof, "-_.") || strings.Count(proof, ".") != 2:
+		return "", ErrMalformed
+	}
+	return proof, nil
+}
+
+// FromAuthorization is FromRequest for a caller that knows of no DPoP header
+// field. The scheme may be DPoP all the same.
 func FromAuthorization(values []string) (Credential, error) {
 	switch len(values) {
 	case 0:
@@ -42,8 +84,9 @@ func FromAuthorization(values []string) (Credential, error) {
 		return Credential{}, ErrMultiple
 	}
 	scheme, rest, _ := strings.Cut(strings.Trim(values[0], " \t"), " ")
+	known := canonical(scheme)
 	switch {
-	case !strings.EqualFold(scheme, bearer):
+	case known == "":
 		return Credential{}, otherScheme(scheme, rest)
 	case strings.Contains(rest, ","):
 		return Credential{}, ErrMultiple
@@ -52,11 +95,22 @@ func FromAuthorization(values []string) (Credential, error) {
 	if !isToken68(token) {
 		return Credential{}, ErrMalformed
 	}
-	return Credential{Scheme: bearer, Token: token}, nil
+	return Credential{Scheme: known, Token: token}, nil
 }
 
-// otherScheme judges a field that does not begin with a bearer token. Commas
-// are part of some schemes (Digest), a bearer token behind one is not.
+// canonical is the scheme as this package writes it, or empty if it is another.
+func canonical(scheme string) string {
+	switch {
+	case strings.EqualFold(scheme, Bearer):
+		return Bearer
+	case strings.EqualFold(scheme, DPoP):
+		return DPoP
+	}
+	return ""
+}
+
+// otherScheme judges a field that does not begin with a token of ours. Commas
+// are part of some schemes (Digest), a token of ours behind one is not.
 func otherScheme(scheme, rest string) error {
 	first, joined, _ := strings.Cut(scheme, ",")
 	if !isToken(first) {
@@ -64,8 +118,10 @@ func otherScheme(scheme, rest string) error {
 	}
 	for part := range strings.SplitSeq(joined+" "+rest, ",") {
 		part = strings.TrimLeft(part, " \t")
-		if len(part) >= len(bearer) && strings.EqualFold(part[:len(bearer)], bearer) {
-			return ErrMultiple
+		for _, ours := range [...]string{Bearer, DPoP} {
+			if len(part) >= len(ours) && strings.EqualFold(part[:len(ours)], ours) {
+				return ErrMultiple
+			}
 		}
 	}
 	return ErrNone

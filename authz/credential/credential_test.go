@@ -15,6 +15,8 @@ func TestFromAuthorization(t *testing.T) {
 		err    error
 	}{
 		{"no field", nil, "", ErrNone},
+		{"DPoP", []string{"DPoP a.b-c"}, "a.b-c", nil},
+		{"DPoP in any case", []string{"dpop abc"}, "abc", nil},
 		{"bearer", []string{"Bearer a.b-c_d~e+f/g=="}, "a.b-c_d~e+f/g==", nil},
 		{"any case", []string{"bEARER abc"}, "abc", nil},
 		{"several spaces", []string{"Bearer   abc"}, "abc", nil},
@@ -34,6 +36,11 @@ func TestFromAuthorization(t *testing.T) {
 		{"other scheme first, lower case", []string{"Basic a,bearer b"}, "", ErrMultiple},
 		{"other scheme without credentials first", []string{"Negotiate,Bearer b"}, "", ErrMultiple},
 		{"other scheme, then a bearer behind a tab", []string{"Basic a,\tBearer\tb"}, "", ErrMultiple},
+
+		{"bearer, then DPoP", []string{"Bearer a, DPoP b"}, "", ErrMultiple},
+		{"DPoP, then bearer", []string{"DPoP a, Bearer b"}, "", ErrMultiple},
+		{"other scheme, then DPoP", []string{"Basic a, dpop b"}, "", ErrMultiple},
+		{"DPoP without a token", []string{"DPoP"}, "", ErrMalformed},
 
 		{"empty", []string{""}, "", ErrMalformed},
 		{"comma first", []string{", Bearer a"}, "", ErrMalformed},
@@ -56,17 +63,60 @@ func TestFromAuthorization(t *testing.T) {
 			if got.Token != tt.token || !errors.Is(err, tt.err) {
 				t.Errorf("FromAuthorization(%q) = %q, %v; want %q, %v", tt.values, got.Token, err, tt.token, tt.err)
 			}
-			if want := map[bool]string{true: "Bearer"}[tt.err == nil]; got.Scheme != want {
+			want := ""
+			switch {
+			case tt.err != nil:
+			case strings.HasPrefix(tt.name, "DPoP"):
+				want = DPoP
+			default:
+				want = Bearer
+			}
+			if got.Scheme != want {
 				t.Errorf("scheme = %q, want %q", got.Scheme, want)
 			}
 		})
 	}
 }
 
+func TestFromRequest(t *testing.T) {
+	t.Parallel()
+	const proof = "eyJ0.eyJq_.a-b"
+	tests := []struct {
+		name                string
+		authorization, dpop []string
+		want                Credential
+		err                 error
+	}{
+		{"token and proof", []string{"DPoP abc"}, []string{proof}, Credential{DPoP, "abc", proof}, nil},
+		{"space around the proof", []string{"DPoP abc"}, []string{" " + proof + "\t"}, Credential{DPoP, "abc", proof}, nil},
+		{"no proof", []string{"DPoP abc"}, nil, Credential{DPoP, "abc", ""}, nil},
+		{"bearer beside a proof", []string{"Bearer abc"}, []string{proof}, Credential{Bearer, "abc", proof}, nil},
+		{"proof alone", nil, []string{proof}, Credential{}, ErrNone},
+		{"nothing", nil, nil, Credential{}, ErrNone},
+
+		{"two proofs", []string{"DPoP abc"}, []string{proof, proof}, Credential{}, ErrMultiple},
+		{"two proofs beside a bearer", []string{"Bearer abc"}, []string{proof, proof}, Credential{}, ErrMultiple},
+		{"two proofs alone", nil, []string{proof, proof}, Credential{}, ErrMultiple},
+		{"comma-joined", []string{"DPoP abc"}, []string{proof + "," + proof}, Credential{}, ErrMultiple},
+		{"two tokens", []string{"DPoP abc", "Bearer abc"}, []string{proof}, Credential{}, ErrMultiple},
+		{"proof empty", []string{"DPoP abc"}, []string{""}, Credential{}, ErrMalformed},
+		{"proof of two parts", []string{"DPoP abc"}, []string{"a.b"}, Credential{}, ErrMalformed},
+		{"proof of four parts", []string{"DPoP abc"}, []string{"a.b.c.d"}, Credential{}, ErrMalformed},
+		{"proof with padding", []string{"DPoP abc"}, []string{"a.b.c="}, Credential{}, ErrMalformed},
+		{"proof with a space", []string{"DPoP abc"}, []string{"a.b .c"}, Credential{}, ErrMalformed},
+	}
+	for _, tt := range tests {
+		got, err := FromRequest(tt.authorization, tt.dpop)
+		if got != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%s: got %+v, %v, want %+v, %v", tt.name, got, err, tt.want, tt.err)
+		}
+	}
+}
+
 // FuzzFromAuthorization holds what must be true of every reading: a token is
 // the whole rest of its one field, and never stands beside a second bearer.
 func FuzzFromAuthorization(f *testing.F) {
-	for _, s := range []string{"", "Bearer a", "bearer  a.b.c=", "Basic a, Bearer b", `Digest a="b", c="d"`, "Bearer a,", "Bearer a b"} {
+	for _, s := range []string{"", "Bearer a", "bearer  a.b.c=", "Basic a, Bearer b", `Digest a="b", c="d"`, "Bearer a,", "Bearer a b", "DPoP a", "DPoP a, Bearer b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -79,10 +129,10 @@ func FuzzFromAuthorization(f *testing.F) {
 		}
 		trimmed := strings.Trim(value, " \t")
 		if c.Token == "" || strings.ContainsAny(c.Token, ", \t\r\n\x00\"") ||
-			!strings.HasSuffix(trimmed, " "+c.Token) || !strings.EqualFold(trimmed[:len("Bearer ")], "Bearer ") {
+			!strings.HasSuffix(trimmed, " "+c.Token) || !strings.EqualFold(trimmed[:len(c.Scheme)+1], c.Scheme+" ") {
 			t.Fatalf("%q read as %q", value, c.Token)
 		}
-		if again, err := FromAuthorization([]string{"Bearer " + c.Token}); err != nil || again != c {
+		if again, err := FromAuthorization([]string{c.Scheme + " " + c.Token}); err != nil || again != c {
 			t.Fatalf("%q read again: %q, %v", c.Token, again.Token, err)
 		}
 		if _, err := FromAuthorization([]string{value, value}); !errors.Is(err, ErrMultiple) {
