@@ -39,6 +39,9 @@ import (
 type Config struct {
 	Realm   string          // of the WWW-Authenticate challenge
 	Issuers []verify.Issuer // whose tokens are accepted
+	DPoP    verify.DPoP     // how proofs of possession are judged
+
+	ResourceMetadata string // URL, said in challenges (RFC 9728); empty: none
 
 	// Policy decides what none of Policies is for; without a source, that is
 	// refused. Logger, Metrics and Now are filled in here.
@@ -94,7 +97,7 @@ type Server struct {
 // must succeed. It does not wait for keys or revocations.
 func New(ctx context.Context, c Config) (*Server, error) {
 	c = c.withDefaults()
-	first, err := newCore(ctx, c)
+	first, err := newCore(ctx, c, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +237,7 @@ func (s *Server) Reload(ctx context.Context, c Config) error {
 	if s.below == nil {
 		return errors.New("authz: not running")
 	}
-	next, err := newCore(ctx, c.withDefaults())
+	next, err := newCore(ctx, c.withDefaults(), s.core.Load())
 	if err != nil {
 		return err
 	}

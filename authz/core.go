@@ -27,13 +27,14 @@ type core struct {
 	metrics  *prometheus.Registry // of its own: two cores run side by side in a Reload
 }
 
-func newCore(ctx context.Context, c Config) (*core, error) {
+// newCore builds one; before is the one that it will replace, or nil.
+func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 	if c.Watch == nil {
 		return nil, errors.New("authz: Watch is required")
 	}
 	k := &core{metrics: prometheus.NewRegistry(), named: make(map[string]*policy.Engine)}
 	decide := check.Config{
-		Realm: c.Realm, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
+		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
 		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
 		Revocations: revocation.NewSet(),
 		Trust:       func(string) revocation.Trust { return k.watcher.Trust() },
@@ -45,9 +46,13 @@ func newCore(ctx context.Context, c Config) (*core, error) {
 		return nil, err
 	}
 	var err error
-	if k.verifier, err = verify.New(verify.Config{
-		Issuers: c.Issuers, HTTP: c.HTTP, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
-	}); err != nil {
+	verification := verify.Config{
+		Issuers: c.Issuers, DPoP: c.DPoP, HTTP: c.HTTP, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
+	}
+	if before != nil {
+		verification.Before = before.verifier
+	}
+	if k.verifier, err = verify.New(verification); err != nil {
 		return nil, err
 	}
 	if k.watcher, err = watch.NewWatcher(watch.WatcherConfig{

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/tegata/tegata/authz/verify"
 )
 
 // answer turns what the policy said into what the caller hears.
@@ -53,6 +55,8 @@ var refusals = map[Reason]refusal{
 	NoCredential:      {status: http.StatusUnauthorized, description: "a token is required"},
 	BadRequest:        {status: http.StatusBadRequest, code: "invalid_request", description: "the request must carry exactly one well-formed credential"},
 	InvalidToken:      {status: http.StatusUnauthorized, code: "invalid_token", description: "the token is not valid here, or has expired"},
+	InvalidProof:      {status: http.StatusUnauthorized, code: "invalid_dpop_proof", description: "the proof of possession does not hold"},
+	UseNonce:          {status: http.StatusUnauthorized, code: "use_dpop_nonce", description: "the proof of possession needs a nonce"},
 	Revoked:           {status: http.StatusUnauthorized, code: "invalid_token", description: "the token has been revoked"},
 	InsufficientScope: {status: http.StatusForbidden, code: "insufficient_scope", description: "the token lacks a scope"},
 	PolicyDenied:      {status: http.StatusForbidden, description: "the policy does not allow this request"},
@@ -71,8 +75,14 @@ func (s *steps) refuse(reason Reason, detail error) {
 		s.d.Detail = detail.Error()
 	}
 	s.d.Headers = http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}
-	if challenge := s.challenge(reason, r); challenge != "" {
-		s.d.Headers.Set("WWW-Authenticate", challenge)
+	for _, challenge := range s.challenges(reason, r) {
+		s.d.Headers.Add("WWW-Authenticate", challenge)
+	}
+	if s.scheme == verify.SchemeDPoP {
+		if nonce := s.c.c.Verifier.Nonce(); nonce != "" {
+			s.d.Headers.Set("DPoP-Nonce", nonce)
+			s.d.Made = nil // the next one is another
+		}
 	}
 	if r.retryAfter != "" {
 		s.d.Headers.Set("Retry-After", r.retryAfter)
@@ -80,11 +90,11 @@ func (s *steps) refuse(reason Reason, detail error) {
 	s.d.Body = body(reason, r)
 }
 
-// challenge is the WWW-Authenticate of RFC 6750 §3; a refusal that another
-// token would not change has none.
-func (s *steps) challenge(reason Reason, r refusal) string {
+// challenges are the WWW-Authenticate of RFC 6750 §3, and of RFC 9449 §7.1 for
+// who uses DPoP; a refusal that another token would not change has none.
+func (s *steps) challenges(reason Reason, r refusal) []string {
 	if r.code == "" && reason != NoCredential {
-		return ""
+		return nil
 	}
 	parts := []string{"realm=" + quote(s.c.c.Realm)}
 	if r.code != "" {
@@ -93,7 +103,17 @@ func (s *steps) challenge(reason Reason, r refusal) string {
 	if reason == InsufficientScope {
 		parts = append(parts, "scope="+quote(strings.Join(s.d.Result.RequiredScopes, " ")))
 	}
-	return "Bearer " + strings.Join(parts, ", ")
+	if s.c.c.ResourceMetadata != "" {
+		parts = append(parts, "resource_metadata="+quote(s.c.c.ResourceMetadata))
+	}
+	algs := "algs=" + quote(strings.Join(s.c.c.Verifier.ProofAlgorithms(), " "))
+	switch {
+	case s.scheme == verify.SchemeDPoP:
+		return []string{verify.SchemeDPoP + " " + strings.Join(append(parts, algs), ", ")}
+	case s.misused: // a bearer token that is none
+		return []string{verify.SchemeBearer + " " + strings.Join(parts, ", "), verify.SchemeDPoP + " " + algs}
+	}
+	return []string{verify.SchemeBearer + " " + strings.Join(parts, ", ")}
 }
 
 // quote makes an RFC 9110 quoted-string of what may stand in one.

@@ -28,13 +28,20 @@ type Request struct {
 	Method        string
 	Path          string // as received, with query
 	Host          string
+	Scheme        string   // http or https, as the client asked
 	Authorization []string // every Authorization value
+	Proofs        []string // every DPoP value (RFC 9449)
 	Size          int      // bytes that the request takes, about
 
 	// Input builds the door's members of the input document (attributes,
 	// parsed_path …, as OPA-Envoy has them) when a policy is to be evaluated.
 	// It returns key/value pairs to which check adds token, route, revocation.
 	Input func() ([][2]*ast.Term, error)
+
+	// Certificate is the SHA-256 of the client's certificate (DER), nil if it
+	// showed none. It is asked for tokens that are bound to one. nil: there is
+	// none.
+	Certificate func() []byte
 
 	// Destination is the principal of the workload that the request is for, and
 	// Extension a context extension of the route, for choosing among several
@@ -58,6 +65,8 @@ const (
 	NoCredential      Reason = "no_credential"      // 401, bare challenge
 	BadRequest        Reason = "invalid_request"    // 400: two credentials, malformed
 	InvalidToken      Reason = "invalid_token"      // 401
+	InvalidProof      Reason = "invalid_dpop_proof" // 401
+	UseNonce          Reason = "use_dpop_nonce"     // 401, DPoP-Nonce
 	Revoked           Reason = "revoked"            // 401 invalid_token
 	InsufficientScope Reason = "insufficient_scope" // 403
 	PolicyDenied      Reason = "policy_denied"      // 403
@@ -70,7 +79,7 @@ const (
 
 // reasons lists them all, for metrics.
 var reasons = []Reason{
-	Allowed, NoCredential, BadRequest, InvalidToken, Revoked,
+	Allowed, NoCredential, BadRequest, InvalidToken, InvalidProof, UseNonce, Revoked,
 	InsufficientScope, PolicyDenied, PolicyError, NoPolicy, StaleRevocations, Overloaded, NotReady,
 }
 
@@ -123,15 +132,23 @@ const (
 	Serve OnStale = "serve"
 )
 
-// Verifier turns a compact token into a verified one; *verify.Verifier satisfies it.
+// Verifier turns a token as it was presented into a verified one;
+// *verify.Verifier satisfies it.
 type Verifier interface {
-	Verify(ctx context.Context, compact string) (*verify.Token, error)
+	VerifyBound(ctx context.Context, p verify.Presented) (*verify.Token, error)
+	Nonce() string             // for the next proof of possession; empty if none is demanded
+	ProofAlgorithms() []string // of proofs
 }
 
 // Config configures a Checker.
 type Config struct {
-	Realm       string // of the WWW-Authenticate challenge
-	Verifier    Verifier
+	Realm    string // of the WWW-Authenticate challenge
+	Verifier Verifier
+
+	// ResourceMetadata is the URL of the API's metadata, said in challenges
+	// (RFC 9728 §5.1); empty: none.
+	ResourceMetadata string
+
 	Policy      *policy.Engine // decides what none of Policies is for; nil: that is refused
 	Shadow      bool           // Policy only shadows, see Named
 	Policies    []Named        // the first that is for a request decides
@@ -246,9 +263,12 @@ type steps struct {
 	named  *Named
 	policy *policy.Policy
 	stale  bool
-	plain  bool // the refusal lacks scopes that it could name
-	d      Decision
-	buf    [256]byte // of the key
+	scheme string // by which a token was presented
+
+	misused bool // it is bound to what was not shown
+	plain   bool // the refusal lacks scopes that it could name
+	d       Decision
+	buf     [256]byte // of the key
 }
 
 // run takes the steps in order; each says whether the next is to be taken.
@@ -286,17 +306,41 @@ func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
 	if cred.Token == "" {
 		return true
 	}
-	token, err := s.c.c.Verifier.Verify(ctx, cred.Token)
+	if len(s.r.Proofs) > 1 { // RFC 9449 §4.3, item 1
+		s.refuse(InvalidProof, errors.New("more than one proof"))
+		return false
+	}
+	token, err := s.c.c.Verifier.VerifyBound(ctx, s.presented(cred))
 	switch {
 	case errors.Is(err, verify.ErrUnavailable):
 		s.refuse(NotReady, err)
 		return false
+	case errors.Is(err, verify.ErrProof):
+		s.refuse(InvalidProof, err)
+		return false
+	case errors.Is(err, verify.ErrNonce):
+		s.refuse(UseNonce, err)
+		return false
 	case err != nil:
+		s.misused = errors.Is(err, verify.ErrBinding)
 		s.refuse(InvalidToken, err)
 		return false
 	}
 	s.d.Token = token
 	return true
+}
+
+// presented is the token with what it may be bound to.
+func (s *steps) presented(cred credential.Credential) verify.Presented {
+	p := verify.Presented{
+		Token: cred.Token, Scheme: cred.Scheme, Certificate: s.r.Certificate,
+		Target: verify.Target{Method: s.r.Method, Scheme: s.r.Scheme, Host: s.r.Host, Path: s.r.Path},
+	}
+	if len(s.r.Proofs) == 1 {
+		p.Proof = s.r.Proofs[0]
+	}
+	s.scheme = cred.Scheme
+	return p
 }
 
 // alive checks that no record kills the token, if there is one, and that our

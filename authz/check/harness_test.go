@@ -91,6 +91,9 @@ func count(t testing.TB, c prometheus.Counter) int {
 
 // verifier knows tokens and failures by their compact form.
 type verifier struct {
+	nonce     string
+	presented []verify.Presented
+
 	tokens map[string]*verify.Token
 	errs   map[string]error
 	waits  func() // if not nil: what Verify does first
@@ -103,7 +106,12 @@ func (v *verifier) add(compact string, t *verify.Token) {
 	v.tokens[compact] = t
 }
 
-func (v *verifier) Verify(_ context.Context, compact string) (*verify.Token, error) {
+func (v *verifier) Nonce() string             { return v.nonce }
+func (v *verifier) ProofAlgorithms() []string { return []string{"ES256"} }
+
+func (v *verifier) VerifyBound(_ context.Context, p verify.Presented) (*verify.Token, error) {
+	compact := p.Token
+	v.presented = append(v.presented, p)
 	if v.waits != nil {
 		v.waits()
 	}

@@ -2,10 +2,13 @@ package extauthz
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 
@@ -92,6 +95,7 @@ type request struct {
 	message string
 	scanned
 	authorization []string
+	proofs        []string
 	full          *authv3.CheckRequest // nil until somebody needs it
 	doc           ast.Object           // likewise
 }
@@ -103,6 +107,9 @@ func newRequest(message string) (*request, error) {
 		if v, ok := r.header("authorization"); ok {
 			r.authorization = []string{v}
 		}
+		if v, ok := r.header("dpop"); ok {
+			r.proofs = []string{v}
+		}
 		return r, nil
 	}
 	if err := r.decode(); err != nil {
@@ -112,22 +119,46 @@ func newRequest(message string) (*request, error) {
 	r.scanned = scanned{method: h.GetMethod(), path: h.GetPath(), host: h.GetHost(), scheme: h.GetScheme(), protocol: h.GetProtocol()}
 	for name, value := range h.GetHeaders() {
 		r.headers = append(r.headers, header{name, value})
-		if strings.EqualFold(name, "authorization") {
-			r.authorization = append(r.authorization, value)
-		}
+		r.take(name, value)
 	}
 	// encode_raw_headers: every field on its own, as bytes.
 	for _, field := range h.GetHeaderMap().GetHeaders() {
-		if !strings.EqualFold(field.GetKey(), "authorization") {
-			continue
-		}
 		value := string(field.GetRawValue())
 		if value == "" {
 			value = field.GetValue()
 		}
-		r.authorization = append(r.authorization, value)
+		r.take(field.GetKey(), value)
 	}
 	return r, nil
+}
+
+// take keeps the fields that check is shown apart, each value of them.
+func (r *request) take(name, value string) {
+	switch {
+	case strings.EqualFold(name, "authorization"):
+		r.authorization = append(r.authorization, value)
+	case strings.EqualFold(name, "dpop"):
+		r.proofs = append(r.proofs, value)
+	}
+}
+
+// certificate is the SHA-256 of the client's, which Envoy passes on as
+// URL-encoded PEM (include_peer_certificate). What a header says of one is not
+// believed.
+func (r *request) certificate() []byte {
+	if r.decode() != nil {
+		return nil
+	}
+	text, err := url.QueryUnescape(strings.ReplaceAll(r.full.GetAttributes().GetSource().GetCertificate(), "+", "%2B"))
+	if err != nil {
+		return nil
+	}
+	block, _ := pem.Decode([]byte(text))
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil
+	}
+	sum := sha256.Sum256(block.Bytes)
+	return sum[:]
 }
 
 func (r *request) decode() error {
@@ -162,7 +193,10 @@ func (r *request) check() check.Request {
 		Method:        r.method,
 		Path:          r.path,
 		Host:          r.host,
+		Scheme:        r.scheme,
 		Authorization: r.authorization,
+		Proofs:        r.proofs,
+		Certificate:   r.certificate,
 		Size:          len(r.message),
 		Destination:   r.destination,
 		Extension:     r.extension,

@@ -192,12 +192,20 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 	if err != nil {
 		return authz.Config{}, nil, err
 	}
+	dpop := verify.DPoP{MaxAge: c.DPoP.MaxAge, Leeway: c.DPoP.Leeway, Scheme: c.DPoP.Scheme, Nonces: c.DPoP.Nonces}
+	if c.DPoP.NonceSecretFile != "" {
+		secret, err := secretOf("authz.dpop.nonce_secret_file", "", c.DPoP.NonceSecretFile)
+		if err != nil {
+			return authz.Config{}, nil, err
+		}
+		dpop.NonceSecret = []byte(secret)
+	}
 	conn, err := dialWatch(c.Revocations)
 	if err != nil {
 		return authz.Config{}, nil, err
 	}
 	return authz.Config{
-		Realm: c.Realm, Issuers: issuers,
+		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, Issuers: issuers, DPoP: dpop,
 		Policy: defaultPolicy(c), Shadow: c.Policy.shadows(), Policies: namedPolicies(c.Policies),
 		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
 		Watch: conn, WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),

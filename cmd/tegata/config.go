@@ -68,6 +68,8 @@ type authzConfig struct {
 	HTTP              httpDoorConfig     `yaml:"http"`
 	Management        string             `yaml:"management"`
 	Realm             string             `yaml:"realm"`
+	ResourceMetadata  string             `yaml:"resource_metadata"`
+	DPoP              dpopConfig         `yaml:"dpop"`
 	Issuers           []trustedConfig    `yaml:"issuers"`
 	Revocations       revocationsConfig  `yaml:"revocations"`
 	OnStale           string             `yaml:"on_stale"`
@@ -88,6 +90,15 @@ type httpDoorConfig struct {
 	TLS          tlsConfig `yaml:"tls"`
 	TrustedPeers []string  `yaml:"trusted_peers"`
 	MaxBody      string    `yaml:"max_body"`
+}
+
+// dpopConfig is how proofs of possession are judged (RFC 9449).
+type dpopConfig struct {
+	MaxAge          time.Duration `yaml:"max_age"`
+	Leeway          time.Duration `yaml:"leeway"`
+	Scheme          string        `yaml:"scheme"`
+	Nonces          bool          `yaml:"nonces"`
+	NonceSecretFile string        `yaml:"nonce_secret_file"`
 }
 
 // trustedConfig is one issuer whose tokens authz accepts.
@@ -368,6 +379,7 @@ func (c *config) resolve(dir string) {
 	}
 	if a := c.Authz; a != nil {
 		paths = append(paths, &a.TLS.CertFile, &a.TLS.KeyFile, &a.TLS.ClientCAFile, &a.Policy.Dir,
+			&a.DPoP.NonceSecretFile,
 			&a.HTTP.TLS.CertFile, &a.HTTP.TLS.KeyFile, &a.HTTP.TLS.ClientCAFile,
 			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
 		for n := range a.Policies {

@@ -67,6 +67,7 @@ func (c *config) checkAuthz() error {
 		c.checkHTTPDoor(),
 		c.checkDecisionLog(),
 		c.checkTraces(),
+		c.checkDPoP(),
 		c.oneOf("authz.on_stale", a.OnStale, "deny", "serve"),
 		c.checkPolicy("authz.policy", a.Policy),
 		c.checkPolicies(),
@@ -87,6 +88,24 @@ func (c *config) checkAuthz() error {
 		}
 	}
 	return nil
+}
+
+func (c *config) checkDPoP() error {
+	const key = "authz.dpop"
+	d := c.Authz.DPoP
+	if d.NonceSecretFile != "" && !d.Nonces {
+		return c.at(key+".nonces", "a secret for nonces, but none are demanded", "nonces: true")
+	}
+	if u := c.Authz.ResourceMetadata; u != "" {
+		if err := c.isURL("authz.resource_metadata", u); err != nil {
+			return err
+		}
+	}
+	return firstError(
+		c.within(key+".max_age", d.MaxAge, 0, 5*time.Minute),
+		c.within(key+".leeway", d.Leeway, 0, time.Minute),
+		c.oneOf(key+".scheme", d.Scheme, "", "http", "https"),
+	)
 }
 
 func (c *config) checkTraces() error {

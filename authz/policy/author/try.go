@@ -110,8 +110,14 @@ type believer struct {
 	token      *verify.Token
 }
 
-// Verify implements check.Verifier.
-func (b *believer) Verify(_ context.Context, compact string) (*verify.Token, error) {
+// Nonce and ProofAlgorithms are for tokens that are bound to a key; here no
+// proof is asked for.
+func (b *believer) Nonce() string             { return "" }
+func (b *believer) ProofAlgorithms() []string { return nil }
+
+// VerifyBound believes the token.
+func (b *believer) VerifyBound(_ context.Context, p verify.Presented) (*verify.Token, error) {
+	compact := p.Token
 	if b.token != nil && compact == b.compact {
 		return b.token, nil
 	}
