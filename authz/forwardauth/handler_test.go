@@ -59,8 +59,8 @@ func ask(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 
 // seen is what check is told.
 type seen struct {
-	Method, Path, Host, Policy string
-	Authorization              []string
+	Method, Path, Host, Scheme, Policy string
+	Authorization, Proofs              []string
 }
 
 func TestTheOriginalRequestIsRead(t *testing.T) {
@@ -108,8 +108,10 @@ X-Forwarded-Method: PATCH
 X-Forwarded-Uri: /x?y
 X-Forwarded-Host: api:1
 X-Forwarded-Proto: https
+DPoP: a
+dpop: b
 X-Original-Uri: /other`,
-			seen{Method: "PATCH", Path: "/x?y", Host: "api:1", Policy: "strict"},
+			seen{Method: "PATCH", Path: "/x?y", Host: "api:1", Scheme: "https", Policy: "strict", Proofs: []string{"a", "b"}},
 		},
 	}
 	for _, tt := range tests {
@@ -120,7 +122,7 @@ X-Original-Uri: /other`,
 				if r.Size < len(r.Path) || r.Size > len(tt.in) {
 					t.Errorf("size = %d", r.Size)
 				}
-				got = seen{r.Method, r.Path, r.Host, r.Extension("policy"), r.Authorization}
+				got = seen{r.Method, r.Path, r.Host, r.Scheme, r.Extension("policy"), r.Authorization, r.Proofs}
 				return check.Decision{Allowed: true}
 			}), arrived(t, tt.in))
 			if d := cmp.Diff(tt.want, got); d != "" {
