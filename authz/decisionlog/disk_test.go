@@ -3,6 +3,7 @@ package decisionlog
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -378,6 +379,30 @@ func TestDiskThatFails(t *testing.T) {
 			}
 			crash(d)
 		})
+	}
+}
+
+// TestDiskThatFailsIsSeen in log and figures.
+func TestDiskThatFailsIsSeen(t *testing.T) {
+	t.Parallel()
+	r := prometheus.NewRegistry()
+	var log bytes.Buffer
+	c := bubble(&service{})
+	c.Disk = &Disk{Dir: t.TempDir()}
+	l, err := New(Config{HTTP: &c, Metrics: r, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.up.buffer.(*disk).create = func(string) (segmentFile, error) { return nil, errors.New("no inodes") }
+	record(l, numbered(0, 2)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wantFigures(t, r, map[string]float64{"events_total logged": 2, "lost_total disk": 2})
+	if !strings.Contains(log.String(), "no inodes") {
+		t.Errorf("log says %q", log.String())
 	}
 }
 

@@ -134,18 +134,27 @@ func (u *uploader) write(events [][]byte) error {
 func (u *uploader) close() error { return u.buffer.close() }
 
 // run uploads what is in the buffer, and after ending what is left there, as
-// long as ctx lets it. What survives in the buffer is tried once more only.
+// long as ctx lets it.
 func (u *uploader) run(ctx context.Context, ending <-chan struct{}) {
+	for u.gather(ctx, ending) && u.deliver(ctx, ending) {
+	}
+}
+
+// deliver sends a batch until it has arrived. It reports false when it is time
+// to stop: what survives in the buffer is tried once after ending, no more.
+func (u *uploader) deliver(ctx context.Context, ending <-chan struct{}) bool {
 	backOff := firstBackOff
-	for u.gather(ctx, ending) {
-		err := u.upload(ctx)
+	for {
+		rest, err := u.upload(ctx)
 		u.tell(ctx, err)
-		if err == nil {
+		switch {
+		case err == nil && !rest:
+			return true
+		case err == nil:
 			backOff = firstBackOff
 			continue
-		}
-		if ctx.Err() != nil || closed(ending) && u.buffer.keeps() {
-			return
+		case ctx.Err() != nil || closed(ending) && u.buffer.keeps():
+			return false
 		}
 		u.pause(ctx, ending, max(jitter(backOff, u.random()), min(retryAfter(err), u.c.MaxBackOff)))
 		backOff = min(2*backOff, u.c.MaxBackOff)
@@ -204,31 +213,31 @@ func jitter(d time.Duration, random float64) time.Duration {
 	return d/2 + time.Duration(random*float64(d/2))
 }
 
-// upload sends one batch. A batch that is refused is tried by halves, until
-// the one event is found that is.
-func (u *uploader) upload(ctx context.Context) error {
-	events, err := u.buffer.next(u.c.BatchBytes)
-	if err != nil || len(events) == 0 {
-		return err
+// upload sends one batch, and reports whether a rest of it is left. A batch
+// that is refused is tried by halves, until the one event is found that is.
+func (u *uploader) upload(ctx context.Context) (rest bool, err error) {
+	batch, err := u.buffer.next(u.c.BatchBytes)
+	if err != nil || len(batch) == 0 {
+		return false, err
 	}
-	events = events[:min(len(events), u.most)]
+	events := batch[:min(len(batch), u.most)]
 	switch err := u.post(ctx, events); {
 	case errors.Is(err, errTooMuch) && len(events) > 1:
 		u.metrics.rejected.Inc()
 		u.most = len(events) / 2
-		return nil
+		return true, nil
 	case errors.Is(err, errTooMuch):
 		u.metrics.rejected.Inc()
 		u.metrics.lost(lostRefused, 1)
 		u.complain(ctx, "decision log: event lost", err)
 	case err != nil:
 		u.metrics.failed.Inc()
-		return err
+		return true, err
 	default:
 		u.metrics.delivered.Inc()
 		u.most = min(2*u.most, maxMost)
 	}
-	return u.buffer.done(len(events))
+	return len(events) < len(batch), u.buffer.done(len(events))
 }
 
 // post sends events and returns nil once the service has them.

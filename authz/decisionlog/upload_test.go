@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -94,6 +95,13 @@ func (s *service) received() string {
 	return strings.Join(s.got, " ")
 }
 
+// fail sets the next answer.
+func (s *service) fail(a answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers = []answer{a}
+}
+
 // sizes is the number of events in each request so far.
 func (s *service) sizes() []int {
 	s.mu.Lock()
@@ -167,6 +175,7 @@ func TestUploadIsThatOfOPA(t *testing.T) {
 	}{
 		{"plain", "", func(*HTTP) {}, "/logs"},
 		{"partition", "", func(h *HTTP) { h.Partition = "team a" }, "/logs/team%20a"},
+		{"partition with a slash", "", func(h *HTTP) { h.Partition = "../a" }, "/logs/..%2Fa"},
 		{"resource", "", func(h *HTTP) { h.Resource = "/v1/decisions/" }, "/v1/decisions"},
 		{"below a path", "/opa/", func(*HTTP) {}, "/opa/logs"},
 	} {
@@ -240,23 +249,33 @@ func TestFailedUploadIsTriedAgain(t *testing.T) {
 		}}
 		c := bubble(s)
 		c.Delay, c.MaxBackOff = time.Nanosecond, 10*time.Second
-		l, end := start(t, Config{HTTP: &c, Metrics: r, Random: func() float64 { return 0.5 }})
+		var log bytes.Buffer
+		l, end := start(t, Config{
+			HTTP: &c, Metrics: r, Random: func() float64 { return 0.5 }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
 		record(l, numbered(0, 2)...)
 		time.Sleep(time.Minute)
+		s.fail(answer{status: 500})
+		record(l, numbered(2, 3)...)
+		time.Sleep(time.Minute)
 		end()
-		if got := s.received(); got != "0 1" {
+		if got := s.received(); got != "0 1 2" {
 			t.Errorf("received %s", got)
+		}
+		if fails, works := strings.Count(log.String(), "upload fails"), strings.Count(log.String(), "upload works again"); fails != 2 || works != 2 {
+			t.Errorf("the log says:\n%s", log.String())
 		}
 		var waits []time.Duration
 		for i := range s.at[1:] {
 			waits = append(waits, s.at[i+1].Sub(s.at[i]).Round(time.Millisecond))
 		}
 		const ms = time.Millisecond
-		want := []time.Duration{188 * ms, 375 * ms, 750 * ms, 1500 * ms, 7000 * ms, 10000 * ms, 7500 * ms}
+		want := []time.Duration{188 * ms, 375 * ms, 750 * ms, 1500 * ms, 7000 * ms, 10000 * ms, 7500 * ms, 0, 188 * ms}
+		waits[7] = 0 // until the next event
 		if diff := cmp.Diff(want, waits); diff != "" {
 			t.Errorf("waits, -want +got:\n%s", diff)
 		}
-		wantFigures(t, r, map[string]float64{"events_total logged": 2, "uploads_total failed": 7, "uploads_total ok": 1})
+		wantFigures(t, r, map[string]float64{"events_total logged": 3, "uploads_total failed": 8, "uploads_total ok": 2})
 	})
 }
 
@@ -264,25 +283,34 @@ func TestFailedUploadIsTriedAgain(t *testing.T) {
 func TestRefusedBatchIsSentByHalves(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name string
-		s    *service
-		want string
-		lost float64
+		name  string
+		s     *service
+		want  string
+		lost  float64
+		sizes []int
 	}{
-		{"too many at once", &service{limit: 3}, "0 1 2 3 4 5 6 7 8 9", 0},
-		{"one that is poison", &service{poison: "6"}, "0 1 2 3 4 5 7 8 9", 1},
-		{"none is accepted", &service{answers: slices.Repeat([]answer{{status: 422}}, 100)}, "", 10},
+		{"too many at once", &service{limit: 3}, "0 1 2 3 4 5 6 7 8 9", 0, []int{10, 5, 2, 4, 2, 4, 2, 4, 2, 2}},
+		{"one that is poison", &service{poison: "6"}, "0 1 2 3 4 5 7 8 9", 1, []int{10, 5, 5, 2, 1, 2, 1, 1, 2}},
+		{"none is accepted", &service{answers: slices.Repeat([]answer{{status: 422}}, 100)}, "", 10, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := prometheus.NewRegistry()
-			c := serve(t, tt.s)
-			run(t, Config{HTTP: &c, Metrics: r}, numbered(0, 10)...)
-			if got := tt.s.received(); got != tt.want {
-				t.Errorf("received %s, want %s", got, tt.want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				c := bubble(tt.s)
+				l, end := start(t, Config{HTTP: &c, Metrics: r})
+				record(l, numbered(0, 10)...)
+				time.Sleep(1001 * time.Millisecond) // no more than the delay
+				if got := tt.s.received(); got != tt.want {
+					t.Errorf("received %s, want %s", got, tt.want)
+				}
+				end()
+			})
 			if got := figures(t, r)["lost_total refused"]; got != tt.lost {
 				t.Errorf("%v lost, want %v", got, tt.lost)
+			}
+			if tt.sizes != nil && !slices.Equal(tt.s.sizes(), tt.sizes) {
+				t.Errorf("sent %v, want %v", tt.s.sizes(), tt.sizes)
 			}
 		})
 	}
@@ -347,6 +375,43 @@ func TestEndWaitsForTheService(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestEndCutsAPauseShort: what waits to be tried again is tried at once.
+func TestEndCutsAPauseShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{answers: []answer{{status: 503, header: http.Header{"Retry-After": {"20"}}}}}
+		c := bubble(s)
+		l, end := start(t, Config{HTTP: &c})
+		record(l, numbered(0, 1)...)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		start := time.Now()
+		end()
+		if got, took := s.received(), time.Since(start); got != "0" || took > 0 {
+			t.Errorf("received %q after %s", got, took)
+		}
+	})
+}
+
+// TestRequestHasATimeout, after which it is tried again.
+func TestRequestHasATimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{make(chan struct{}, 100)}
+		c := bubble(&service{})
+		c.Client.Transport, c.Timeout = h, 3*time.Second
+		l, end := start(t, Config{HTTP: &c})
+		record(l, numbered(0, 1)...)
+		<-h.asked
+		start := time.Now()
+		<-h.asked
+		if took := time.Since(start); took < 3*time.Second || took > 3500*time.Millisecond {
+			t.Errorf("tried again after %s", took)
+		}
+		end()
+	})
 }
 
 // hanging never answers.
