@@ -98,8 +98,11 @@ func (s *Set) Replace(records []Record, head Revision) {
 type Loader struct {
 	set   *Set
 	names names
-	pile  []entry
+	piles [][]entry // of pileSize, so that growing copies nothing and leaves nothing behind
 }
+
+// pileSize is how many entries a Loader makes room for at once: 512 KiB.
+const pileSize = 1 << 14
 
 // Load begins a snapshot. The Set is not changed before Commit; a Loader that
 // is let go leaves nothing behind.
@@ -107,7 +110,15 @@ func (s *Set) Load() *Loader { return &Loader{set: s} }
 
 // Add adds records to the snapshot, in any order.
 func (l *Loader) Add(records []Record) {
-	l.names, l.pile = encode(l.names, l.pile, records)
+	most := 2 * len(records) // see encode
+	last := len(l.piles) - 1
+	switch {
+	case last < 0: // often it is all there is
+		l.piles, last = append(l.piles, make([]entry, 0, most)), 0
+	case cap(l.piles[last])-len(l.piles[last]) < most:
+		l.piles, last = append(l.piles, make([]entry, 0, max(pileSize, most))), last+1
+	}
+	l.names, l.piles[last] = encode(l.names, l.piles[last], records)
 }
 
 // Commit makes the snapshot the Set's whole content, at revision head: also
@@ -126,10 +137,12 @@ func (l *Loader) commit(head Revision, keep bool) {
 	defer l.set.mu.Unlock()
 	old := l.set.state.Load()
 	if keep {
-		l.names, l.pile = old.carryOver(l.names, l.pile, seconds(l.set.high, false))
+		var kept []entry
+		l.names, kept = old.carryOver(l.names, nil, seconds(l.set.high, false))
+		l.piles = append(l.piles, kept)
 	}
 	next := &state{revision: head, generation: old.generation + 1, names: l.names}
-	next.levels[levels-1] = build(l.pile, 0)
+	next.levels[levels-1] = build(0, l.piles...)
 	l.set.state.Store(next)
 }
 

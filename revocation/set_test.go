@@ -410,3 +410,33 @@ func FuzzKeysOfDifferentIDsDiffer(f *testing.F) {
 		}
 	})
 }
+
+// TestASnapshotInPiecesIsWhole: more than the Loader makes room for at once,
+// in pieces that do not divide it.
+func TestASnapshotInPiecesIsWhole(t *testing.T) {
+	t.Parallel()
+	const pieces, each = 60, 999
+	if pieces*each < 2*pileSize {
+		t.Fatalf("%d records fit into %d entries", pieces*each, pileSize)
+	}
+	s := NewSet()
+	l := s.Load()
+	for p := range pieces {
+		var piece []Record
+		for i := range each {
+			piece = append(piece, rec(Revision(p*each+i+1), KindToken, uuid(p*each+i)))
+		}
+		l.Add(piece)
+	}
+	l.Commit(pieces * each)
+	if s.Len() != pieces*each {
+		t.Fatalf("%d records, want %d", s.Len(), pieces*each)
+	}
+	v := s.Begin()
+	defer v.End()
+	for i := range pieces * each {
+		if _, dead := v.Revoked(Token{Issuer: iss, ID: uuid(i)}); !dead {
+			t.Fatalf("record %d of the snapshot is lost", i)
+		}
+	}
+}

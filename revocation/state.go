@@ -92,7 +92,7 @@ func (st *state) add(records []Record) {
 		pile = t.appendTo(pile, 0)
 		st.levels[i] = nil
 		if len(pile) <= limits[i] {
-			st.levels[i] = build(pile, 0)
+			st.levels[i] = build(0, pile)
 			return
 		}
 	}
@@ -105,7 +105,7 @@ func (st *state) compact(now uint32) {
 		pile = t.appendTo(pile, now)
 		st.levels[i] = nil
 	}
-	st.levels[levels-1] = build(pile, now)
+	st.levels[levels-1] = build(now, pile)
 	st.names = remaining(st.names, pile)
 }
 
@@ -151,7 +151,7 @@ func remaining(old names, pile []entry) names {
 	return names{by: left, next: old.next}
 }
 
-// encode appends records in compact form and notes their issuers in n, whose
+// encode appends records in compact form, one or two entries each, and notes their issuers in n, whose
 // map it changes if n does not know them all.
 func encode(n names, pile []entry, records []Record) (names, []entry) {
 	if n.by == nil {

@@ -150,15 +150,21 @@ func (t *table) len() int {
 
 // build makes a table of what has not expired by now, the newest of each key.
 // It fills four fifths of the slots.
-func build(pile []entry, now uint32) *table {
-	if len(pile) == 0 {
+func build(now uint32, piles ...[]entry) *table {
+	n := 0
+	for _, pile := range piles {
+		n += len(pile)
+	}
+	if n == 0 {
 		return nil
 	}
-	n := len(pile) + len(pile)/4 + 1
+	n += n/4 + 1
 	t := &table{marks: make([]uint8, n), slots: make([]entry, n), ends: make(map[uint32]uint32)}
-	for i := range pile {
-		if pile[i].expires >= now {
-			t.insert(&pile[i])
+	for _, pile := range piles {
+		for i := range pile {
+			if pile[i].expires >= now {
+				t.insert(&pile[i])
+			}
 		}
 	}
 	for i, m := range t.marks {
