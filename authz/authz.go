@@ -42,6 +42,7 @@ type Config struct {
 	DPoP    verify.DPoP     // how proofs of possession are judged
 
 	ResourceMetadata string // URL, said in challenges (RFC 9728); empty: none
+	TrustXFCC        bool   // see check.Config
 
 	// Policy decides what none of Policies is for; without a source, that is
 	// refused. Logger, Metrics and Now are filled in here.

@@ -34,7 +34,7 @@ func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 	}
 	k := &core{metrics: prometheus.NewRegistry(), named: make(map[string]*policy.Engine)}
 	decide := check.Config{
-		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
+		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
 		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
 		Revocations: revocation.NewSet(),
 		Trust:       func(string) revocation.Trust { return k.watcher.Trust() },

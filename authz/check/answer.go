@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/tegata/tegata/authz/verify"
+	"github.com/tegata/tegata/authz/credential"
 )
 
 // answer turns what the policy said into what the caller hears.
@@ -20,6 +20,8 @@ func (s *steps) answer() {
 	switch {
 	case s.d.Token == nil && result.Status == 0:
 		reason = NoCredential
+	case s.d.Token != nil && result.StepUp != nil && result.Status == 0:
+		reason = StepUp
 	case s.d.Token != nil && len(result.RequiredScopes) > 0:
 		reason = InsufficientScope
 	}
@@ -53,12 +55,13 @@ type refusal struct {
 
 var refusals = map[Reason]refusal{
 	NoCredential:      {status: http.StatusUnauthorized, description: "a token is required"},
-	BadRequest:        {status: http.StatusBadRequest, code: "invalid_request", description: "the request must carry exactly one well-formed credential"},
-	InvalidToken:      {status: http.StatusUnauthorized, code: "invalid_token", description: "the token is not valid here, or has expired"},
-	InvalidProof:      {status: http.StatusUnauthorized, code: "invalid_dpop_proof", description: "the proof of possession does not hold"},
-	UseNonce:          {status: http.StatusUnauthorized, code: "use_dpop_nonce", description: "the proof of possession needs a nonce"},
-	Revoked:           {status: http.StatusUnauthorized, code: "invalid_token", description: "the token has been revoked"},
-	InsufficientScope: {status: http.StatusForbidden, code: "insufficient_scope", description: "the token lacks a scope"},
+	BadRequest:        {status: http.StatusBadRequest, code: credential.InvalidRequest, description: "the request must carry exactly one well-formed credential"},
+	InvalidToken:      {status: http.StatusUnauthorized, code: credential.InvalidToken, description: "the token is not valid here, or has expired"},
+	InvalidProof:      {status: http.StatusUnauthorized, code: credential.InvalidProof, description: "the proof of possession does not hold"},
+	UseNonce:          {status: http.StatusUnauthorized, code: credential.UseNonce, description: "the proof of possession needs a nonce"},
+	StepUp:            {status: http.StatusUnauthorized, code: credential.InsufficientUser, description: "a stronger or fresher login is required"},
+	Revoked:           {status: http.StatusUnauthorized, code: credential.InvalidToken, description: "the token has been revoked"},
+	InsufficientScope: {status: http.StatusForbidden, code: credential.InsufficientScope, description: "the token lacks a scope"},
 	PolicyDenied:      {status: http.StatusForbidden, description: "the policy does not allow this request"},
 	PolicyError:       {status: http.StatusForbidden, description: "the policy does not allow this request"},
 	NoPolicy:          {status: http.StatusForbidden, description: "no policy allows this request"},
@@ -78,7 +81,7 @@ func (s *steps) refuse(reason Reason, detail error) {
 	for _, challenge := range s.challenges(reason, r) {
 		s.d.Headers.Add("WWW-Authenticate", challenge)
 	}
-	if s.scheme == verify.SchemeDPoP {
+	if s.scheme == credential.DPoP {
 		if nonce := s.c.c.Verifier.Nonce(); nonce != "" {
 			s.d.Headers.Set("DPoP-Nonce", nonce)
 			s.d.Made = nil // the next one is another
@@ -90,47 +93,34 @@ func (s *steps) refuse(reason Reason, detail error) {
 	s.d.Body = body(reason, r)
 }
 
-// challenges are the WWW-Authenticate of RFC 6750 §3, and of RFC 9449 §7.1 for
-// who uses DPoP; a refusal that another token would not change has none.
+// challenges are the WWW-Authenticate fields: of RFC 6750 §3, and of RFC 9449
+// §7.1 for who uses DPoP or should; a refusal that another token would not
+// change has none.
 func (s *steps) challenges(reason Reason, r refusal) []string {
 	if r.code == "" && reason != NoCredential {
 		return nil
 	}
-	parts := []string{"realm=" + quote(s.c.c.Realm)}
+	c := credential.Challenge{
+		Scheme: credential.Bearer, Realm: s.c.c.Realm, Error: r.code, ResourceMetadata: s.c.c.ResourceMetadata,
+	}
 	if r.code != "" {
-		parts = append(parts, "error="+quote(r.code), "error_description="+quote(r.description))
+		c.Description = r.description
 	}
-	if reason == InsufficientScope {
-		parts = append(parts, "scope="+quote(strings.Join(s.d.Result.RequiredScopes, " ")))
+	switch reason {
+	case InsufficientScope:
+		c.Scopes = s.d.Result.RequiredScopes
+	case StepUp:
+		c.ACRValues, c.MaxAge = s.d.Result.StepUp.ACRValues, s.d.Result.StepUp.MaxAge
 	}
-	if s.c.c.ResourceMetadata != "" {
-		parts = append(parts, "resource_metadata="+quote(s.c.c.ResourceMetadata))
-	}
-	algs := "algs=" + quote(strings.Join(s.c.c.Verifier.ProofAlgorithms(), " "))
+	proved := c
+	proved.Scheme, proved.Algorithms = credential.DPoP, s.c.c.Verifier.ProofAlgorithms()
 	switch {
-	case s.scheme == verify.SchemeDPoP:
-		return []string{verify.SchemeDPoP + " " + strings.Join(append(parts, algs), ", ")}
+	case s.scheme == credential.DPoP:
+		return []string{proved.String()}
 	case s.misused: // a bearer token that is none
-		return []string{verify.SchemeBearer + " " + strings.Join(parts, ", "), verify.SchemeDPoP + " " + algs}
+		return []string{c.String(), proved.String()}
 	}
-	return []string{verify.SchemeBearer + " " + strings.Join(parts, ", ")}
-}
-
-// quote makes an RFC 9110 quoted-string of what may stand in one.
-func quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, c := range []byte(s) {
-		switch {
-		case c < ' ' || c >= 0x7f:
-			continue
-		case c == '"' || c == '\\':
-			b.WriteByte('\\')
-		}
-		b.WriteByte(c)
-	}
-	b.WriteByte('"')
-	return b.String()
+	return []string{c.String()}
 }
 
 // body is an error object in OAuth's form.

@@ -38,10 +38,12 @@ type Request struct {
 	// It returns key/value pairs to which check adds token, route, revocation.
 	Input func() ([][2]*ast.Term, error)
 
-	// Certificate is the SHA-256 of the client's certificate (DER), nil if it
-	// showed none. It is asked for tokens that are bound to one. nil: there is
-	// none.
-	Certificate func() []byte
+	Forwarded []string // every X-Forwarded-Client-Cert value
+
+	// Certificate is the client's, as the door was given it: URL-encoded PEM,
+	// empty if it showed none. It is asked for tokens that are bound to one.
+	// nil: the door knows of none.
+	Certificate func() string
 
 	// Destination is the principal of the workload that the request is for, and
 	// Extension a context extension of the route, for choosing among several
@@ -62,24 +64,25 @@ type Reason string
 // The reasons.
 const (
 	Allowed           Reason = "allowed"
-	NoCredential      Reason = "no_credential"      // 401, bare challenge
-	BadRequest        Reason = "invalid_request"    // 400: two credentials, malformed
-	InvalidToken      Reason = "invalid_token"      // 401
-	InvalidProof      Reason = "invalid_dpop_proof" // 401
-	UseNonce          Reason = "use_dpop_nonce"     // 401, DPoP-Nonce
-	Revoked           Reason = "revoked"            // 401 invalid_token
-	InsufficientScope Reason = "insufficient_scope" // 403
-	PolicyDenied      Reason = "policy_denied"      // 403
-	PolicyError       Reason = "policy_error"       // 403 (500 never leaves: fail closed)
-	NoPolicy          Reason = "no_policy"          // 403: no policy is for this request
-	StaleRevocations  Reason = "stale_revocations"  // 503, Retry-After
-	Overloaded        Reason = "overloaded"         // 503: too many evaluations under way
-	NotReady          Reason = "not_ready"          // 503: no snapshot, keys or policy yet
+	NoCredential      Reason = "no_credential"                    // 401, bare challenge
+	BadRequest        Reason = "invalid_request"                  // 400: two credentials, malformed
+	InvalidToken      Reason = "invalid_token"                    // 401
+	InvalidProof      Reason = "invalid_dpop_proof"               // 401
+	UseNonce          Reason = "use_dpop_nonce"                   // 401, DPoP-Nonce
+	StepUp            Reason = "insufficient_user_authentication" // 401, RFC 9470
+	Revoked           Reason = "revoked"                          // 401 invalid_token
+	InsufficientScope Reason = "insufficient_scope"               // 403
+	PolicyDenied      Reason = "policy_denied"                    // 403
+	PolicyError       Reason = "policy_error"                     // 403 (500 never leaves: fail closed)
+	NoPolicy          Reason = "no_policy"                        // 403: no policy is for this request
+	StaleRevocations  Reason = "stale_revocations"                // 503, Retry-After
+	Overloaded        Reason = "overloaded"                       // 503: too many evaluations under way
+	NotReady          Reason = "not_ready"                        // 503: no snapshot, keys or policy yet
 )
 
 // reasons lists them all, for metrics.
 var reasons = []Reason{
-	Allowed, NoCredential, BadRequest, InvalidToken, InvalidProof, UseNonce, Revoked,
+	Allowed, NoCredential, BadRequest, InvalidToken, InvalidProof, UseNonce, StepUp, Revoked,
 	InsufficientScope, PolicyDenied, PolicyError, NoPolicy, StaleRevocations, Overloaded, NotReady,
 }
 
@@ -148,6 +151,11 @@ type Config struct {
 	// ResourceMetadata is the URL of the API's metadata, said in challenges
 	// (RFC 9728 §5.1); empty: none.
 	ResourceMetadata string
+
+	// TrustXFCC believes X-Forwarded-Client-Cert where the door has no
+	// certificate. Only a proxy that sets the header itself, whatever clients
+	// send, makes that safe.
+	TrustXFCC bool
 
 	Policy      *policy.Engine // decides what none of Policies is for; nil: that is refused
 	Shadow      bool           // Policy only shadows, see Named
@@ -293,11 +301,12 @@ func (s *steps) run(ctx context.Context) {
 // credential finds the token. A request without one goes on: the policy may
 // leave the route public.
 func (s *steps) credential() (credential.Credential, bool) {
-	cred, err := credential.FromAuthorization(s.r.Authorization)
+	cred, err := credential.FromRequest(s.r.Authorization, s.r.Proofs)
 	if err != nil && !errors.Is(err, credential.ErrNone) {
 		s.refuse(BadRequest, err)
 		return credential.Credential{}, false
 	}
+	s.scheme = cred.Scheme
 	return cred, true
 }
 
@@ -305,10 +314,6 @@ func (s *steps) credential() (credential.Credential, bool) {
 func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
 	if cred.Token == "" {
 		return true
-	}
-	if len(s.r.Proofs) > 1 { // RFC 9449 §4.3, item 1
-		s.refuse(InvalidProof, errors.New("more than one proof"))
-		return false
 	}
 	token, err := s.c.c.Verifier.VerifyBound(ctx, s.presented(cred))
 	switch {
@@ -332,15 +337,32 @@ func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
 
 // presented is the token with what it may be bound to.
 func (s *steps) presented(cred credential.Credential) verify.Presented {
-	p := verify.Presented{
-		Token: cred.Token, Scheme: cred.Scheme, Certificate: s.r.Certificate,
+	return verify.Presented{
+		Token: cred.Token, Scheme: cred.Scheme, Proof: cred.Proof, Certificate: s.certificate,
 		Target: verify.Target{Method: s.r.Method, Scheme: s.r.Scheme, Host: s.r.Host, Path: s.r.Path},
 	}
-	if len(s.r.Proofs) == 1 {
-		p.Proof = s.r.Proofs[0]
+}
+
+// certificate is the SHA-256 of the client's certificate, nil if there is none
+// that could be believed.
+func (s *steps) certificate() []byte {
+	certificate := ""
+	if s.r.Certificate != nil {
+		certificate = s.r.Certificate()
 	}
-	s.scheme = cred.Scheme
-	return p
+	var hash []byte
+	var err error
+	switch {
+	case certificate != "":
+		hash, err = credential.CertificateHash(certificate)
+	case s.c.c.TrustXFCC:
+		hash, err = credential.ForwardedHash(s.r.Forwarded)
+	}
+	if err != nil {
+		s.c.c.Logger.Debug("client certificate not read", "error", err)
+		return nil
+	}
+	return hash
 }
 
 // alive checks that no record kills the token, if there is one, and that our

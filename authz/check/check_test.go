@@ -363,17 +363,6 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
-func TestQuotedStringHoldsNothingThatEndsIt(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		`a`: `"a"`, `a"b`: `"a\"b"`, `a\`: `"a\\"`, "a\r\nb\x00\x7f": `"ab"`, "aü": `"a"`,
-	} {
-		if got := quote(in); got != want {
-			t.Errorf("quote(%q) = %s, want %s", in, got, want)
-		}
-	}
-}
-
 // TestLogIsForTheOperator: a policy that fails is a warning, a refusal is not,
 // and the token is in neither.
 func TestLogIsForTheOperator(t *testing.T) {

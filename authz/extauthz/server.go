@@ -2,13 +2,10 @@ package extauthz
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"strings"
 
@@ -96,6 +93,7 @@ type request struct {
 	scanned
 	authorization []string
 	proofs        []string
+	forwarded     []string
 	full          *authv3.CheckRequest // nil until somebody needs it
 	doc           ast.Object           // likewise
 }
@@ -109,6 +107,9 @@ func newRequest(message string) (*request, error) {
 		}
 		if v, ok := r.header("dpop"); ok {
 			r.proofs = []string{v}
+		}
+		if v, ok := r.header(forwardedCertificate); ok {
+			r.forwarded = []string{v}
 		}
 		return r, nil
 	}
@@ -132,6 +133,8 @@ func newRequest(message string) (*request, error) {
 	return r, nil
 }
 
+const forwardedCertificate = "x-forwarded-client-cert"
+
 // take keeps the fields that check is shown apart, each value of them.
 func (r *request) take(name, value string) {
 	switch {
@@ -139,26 +142,18 @@ func (r *request) take(name, value string) {
 		r.authorization = append(r.authorization, value)
 	case strings.EqualFold(name, "dpop"):
 		r.proofs = append(r.proofs, value)
+	case strings.EqualFold(name, forwardedCertificate):
+		r.forwarded = append(r.forwarded, value)
 	}
 }
 
-// certificate is the SHA-256 of the client's, which Envoy passes on as
-// URL-encoded PEM (include_peer_certificate). What a header says of one is not
-// believed.
-func (r *request) certificate() []byte {
+// certificate is the client's, which Envoy passes on with
+// include_peer_certificate.
+func (r *request) certificate() string {
 	if r.decode() != nil {
-		return nil
+		return ""
 	}
-	text, err := url.QueryUnescape(strings.ReplaceAll(r.full.GetAttributes().GetSource().GetCertificate(), "+", "%2B"))
-	if err != nil {
-		return nil
-	}
-	block, _ := pem.Decode([]byte(text))
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil
-	}
-	sum := sha256.Sum256(block.Bytes)
-	return sum[:]
+	return r.full.GetAttributes().GetSource().GetCertificate()
 }
 
 func (r *request) decode() error {
@@ -196,6 +191,7 @@ func (r *request) check() check.Request {
 		Scheme:        r.scheme,
 		Authorization: r.authorization,
 		Proofs:        r.proofs,
+		Forwarded:     r.forwarded,
 		Certificate:   r.certificate,
 		Size:          len(r.message),
 		Destination:   r.destination,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -69,8 +70,41 @@ func (r *Result) set(name string, v ast.Value) (err error) {
 	case "required_scopes":
 		r.RequiredScopes, err = stringsOf(v)
 		slices.Sort(r.RequiredScopes)
+	case "step_up":
+		r.StepUp, err = stepUp(v)
 	}
 	return err
+}
+
+// maxLoginAge bounds max_age, in seconds: ten years.
+const maxLoginAge = 10 * 365 * 24 * 3600
+
+// stepUp reads {"acr_values": [...], "max_age": seconds}, one of which is there.
+func stepUp(v ast.Value) (*StepUp, error) {
+	object, ok := v.(ast.Object)
+	if !ok {
+		return nil, fmt.Errorf("%s, want an object", ast.ValueName(v))
+	}
+	var s StepUp
+	var err error
+	if values := object.Get(ast.InternedTerm("acr_values")); values != nil {
+		if s.ACRValues, err = stringsOf(values.Value); err != nil {
+			return nil, fmt.Errorf("acr_values: %w", err)
+		}
+	}
+	if age := object.Get(ast.InternedTerm("max_age")); age != nil {
+		n, ok := age.Value.(ast.Number)
+		seconds, whole := n.Int()
+		if !ok || !whole || seconds < 0 || seconds > maxLoginAge {
+			return nil, fmt.Errorf("max_age: %s, want whole seconds", age)
+		}
+		d := time.Duration(seconds) * time.Second
+		s.MaxAge = &d
+	}
+	if len(s.ACRValues) == 0 && s.MaxAge == nil {
+		return nil, errors.New("neither acr_values nor max_age")
+	}
+	return &s, nil
 }
 
 func boolean(v ast.Value) (bool, error) {

@@ -38,8 +38,15 @@ type Result struct {
 	DynamicMetadata         map[string]any
 	Reasons                 []string
 	RequiredScopes          []string // our addition: the scopes that would have sufficed, sorted
+	StepUp                  *StepUp  // our addition: the login that would have sufficed; nil: it was not about that
 
 	Value ast.Value // the whole decision as the policy made it; read only
+}
+
+// StepUp is a login that a policy asks for (RFC 9470).
+type StepUp struct {
+	ACRValues []string       // one of these classes; empty: any
+	MaxAge    *time.Duration // not older than this; nil: of any age
 }
 
 // ErrUndefined is returned when the entry rule has no value for an input.

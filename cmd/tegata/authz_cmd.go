@@ -105,6 +105,7 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		return err
 	}
 	defer endTraces()
+	doorConfig.Traces = traces
 	server, conn, err := newAuthz(ctx, c, traces, decisions, log)
 	if err != nil {
 		return err
@@ -208,7 +209,7 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 		return authz.Config{}, nil, err
 	}
 	return authz.Config{
-		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, Issuers: issuers, DPoP: dpop,
+		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Issuers: issuers, DPoP: dpop,
 		Policy: defaultPolicy(c), Shadow: c.Policy.shadows(), Policies: namedPolicies(c.Policies),
 		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
 		Watch: conn, WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),

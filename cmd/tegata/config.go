@@ -69,6 +69,7 @@ type authzConfig struct {
 	Management        string             `yaml:"management"`
 	Realm             string             `yaml:"realm"`
 	ResourceMetadata  string             `yaml:"resource_metadata"`
+	TrustXFCC         bool               `yaml:"trust_xfcc"`
 	DPoP              dpopConfig         `yaml:"dpop"`
 	Issuers           []trustedConfig    `yaml:"issuers"`
 	Revocations       revocationsConfig  `yaml:"revocations"`
