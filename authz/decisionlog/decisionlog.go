@@ -91,6 +91,9 @@ func New(c Config) (*Log, error) {
 		return nil, errors.New("decisionlog: no console, file or http to write to")
 	}
 	c = c.withDefaults()
+	if c.MaxEvent > maxRecord {
+		return nil, fmt.Errorf("decisionlog: events of %d bytes are more than the %d that can be buffered", c.MaxEvent, maxRecord)
+	}
 	l := &Log{
 		queue: make(chan Event, c.Queue), queueBytes: c.QueueBytes, wake: make(chan struct{}, 1),
 		flush: c.Flush, log: c.Logger, noise: rate.NewLimiter(1, 10),

@@ -344,6 +344,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"sample above 1":      {Console: io.Discard, Sample: map[string]float64{"allowed": 1.1}},
 		"sample below 0":      {Console: io.Discard, Sample: map[string]float64{"allowed": -0.1}},
 		"sample no number":    {Console: io.Discard, Sample: map[string]float64{"allowed": math.NaN()}},
+		"events too large":    {Console: io.Discard, MaxEvent: 1 << 30},
 		"mask of labels":      {Console: io.Discard, Masks: []Mask{{Path: "/labels/id"}}},
 		"mask without slash":  {Console: io.Discard, Masks: []Mask{{Path: "input"}}},
 		"mask op":             {Console: io.Discard, Masks: []Mask{{Path: "/input", Op: "replace"}}},

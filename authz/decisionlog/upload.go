@@ -151,7 +151,6 @@ func (u *uploader) deliver(ctx context.Context, ending <-chan struct{}) bool {
 		case err == nil && !rest:
 			return true
 		case err == nil:
-			backOff = firstBackOff
 			continue
 		case ctx.Err() != nil || closed(ending) && u.buffer.keeps():
 			return false
