@@ -92,6 +92,10 @@ func (f *fields) texts(name string, values map[string]string) {
 // generic converts what is rare by way of JSON, as the plugin converts
 // everything. The caller knows that m is not nil.
 func (f *fields) generic(name string, m proto.Message) {
+	if proto.Size(m) == 0 { // as Envoy sends metadata that it has none of
+		f.term(name, ast.ObjectTerm())
+		return
+	}
 	b, err := protojson.Marshal(m)
 	if err != nil {
 		f.err = fmt.Errorf("encoding %s: %w", name, err)
