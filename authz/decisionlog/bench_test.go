@@ -18,7 +18,7 @@ func BenchmarkRecord(b *testing.B) {
 		"dropped":     {DropRoutes: []string{"/orders/{id}"}},
 	} {
 		b.Run(name, func(b *testing.B) {
-			c.Console, c.Queue = io.Discard, 1<<20
+			c.Console = io.Discard
 			l, err := New(c)
 			if err != nil {
 				b.Fatal(err)
