@@ -18,7 +18,7 @@ export PATH := $(TOOLS)/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(TOOLS)/bin/envoy-%
-.PHONY: help demo test test-envoys lint bench generate dist $(TEGATA)
+.PHONY: help demo test test-long test-envoys lint bench generate dist $(TEGATA)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,13 @@ test: $(TEGATA) $(ENVOY) ## every test: Go with the race detector, policies, end
 	@$(TEGATA) config check cmd/tegata/testdata/config/good.yml
 	go test -race -timeout 15m $$(go list ./... | grep -v /e2e$$)
 	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 10m ./e2e
+
+# 5 million requests decided from memory and anew, and more policies for the
+# analysis that this stands on: about an hour.
+test-long: ## the differential tests of the decision cache, at length
+	go test -count=1 -timeout 3h -run '^TestMemoryChangesNoAnswer$$' -v ./authz/check -args -policies 20000
+	go test -count=1 -timeout 1h -run '^Test(OneKeyOneResult|WhatIsNotRead.*)$$' -v ./authz/policy/reads -args -policies 60000 -thorough
+	go test -count=1 -timeout 1h -run '^TestExactlyWhatIsNamed.*$$' -v ./authz/policy -args -suggestions 50000
 
 test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with the three Envoy releases before
 	@for v in $(ENVOY_BEFORE); do echo "Envoy $$v"; \

@@ -10,48 +10,68 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/tegata/tegata/revocation"
 )
 
-var policiesTried = flag.Int("policies", 60, "generated policies to try")
+var policiesTried = flag.Int("policies", 60, "generated policies to try, with pairsOfPolicy requests each")
+
+// Each pair is a request decided by both.
+const (
+	pairsOfPolicy = 250
+	shards        = 4 // side by side, each with policies of its own
+)
 
 // TestMemoryChangesNoAnswer holds a Checker to one that evaluates every
 // request: over generated policies and requests, while tokens are revoked,
 // policies reloaded and trust comes and goes, both decide the same.
 func TestMemoryChangesNoAnswer(t *testing.T) {
 	t.Parallel()
-	rng := rand.New(rand.NewPCG(5, 6))
-	remembered, differing := 0, map[Reason]int{}
-	for i := range *policiesTried {
-		first := generatePolicy(rng)
-		fast, plain := newTwin(t, first, false), newTwin(t, first, true)
-		bodies := []string{first, strings.ReplaceAll(first, ":= true", ":= false"), generatePolicy(rng)}
-		doors := make([]door, 24)
-		for j := range doors {
-			doors[j] = generateDoor(rng)
-		}
-		for step := range 250 {
-			event(t, rng, bodies, fast, plain)
-			d := pick(rng, doors)
-			got, want := fast.check(t, d), plain.check(t, d)
-			differing[want.Reason]++
-			opts := []cmp.Option{cmpopts.IgnoreFields(Decision{}, "ID", "Took", "Token", "Made"), cmpopts.EquateEmpty()}
-			if diff := cmp.Diff(want, got, opts...); diff != "" {
-				t.Fatalf("policy %d, step %d: %+v decided otherwise from memory (-want +got):\n%s\n%s", i, step, d, diff, plain.body)
+	for shard := range uint64(shards) {
+		t.Run(fmt.Sprint(shard), func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(5, 6+shard))
+			policies, remembered, reasons := (*policiesTried+shards-1)/shards, 0, map[Reason]int{}
+			for range policies {
+				remembered += memoryChangesNoAnswer(t, rng, reasons)
 			}
-			if (got.Token == nil) != (want.Token == nil) || got.Token != nil && got.Token.Revocation != want.Token.Revocation {
-				t.Fatalf("policy %d, step %d: another token", i, step)
+			t.Logf("%d pairs, %d from memory, reasons %v", policies*pairsOfPolicy, remembered, reasons)
+			if remembered < 20*policies || len(reasons) < 5 {
+				t.Error("the test shows little")
 			}
-		}
-		if n := plain.cached(t); n != 0 {
-			t.Fatalf("the plain twin remembered %d decisions", n)
-		}
-		remembered += fast.cached(t)
+		})
 	}
-	if remembered < 30*(*policiesTried) || len(differing) < 6 {
-		t.Errorf("only %d decisions from memory, reasons %v: the test shows little", remembered, differing)
+}
+
+// memoryChangesNoAnswer tries one policy and returns how many decisions came
+// from memory.
+func memoryChangesNoAnswer(t *testing.T, rng *rand.Rand, reasons map[Reason]int) (remembered int) {
+	t.Helper()
+	first := generatePolicy(rng)
+	fast, plain := newTwin(t, first, false), newTwin(t, first, true)
+	bodies := []string{first, strings.ReplaceAll(first, ":= true", ":= false"), generatePolicy(rng)}
+	doors := make([]door, 24)
+	for j := range doors {
+		doors[j] = generateDoor(rng)
 	}
+	opts := []cmp.Option{cmpopts.IgnoreFields(Decision{}, "ID", "Took", "Token", "Made"), cmpopts.EquateEmpty()}
+	for step := range pairsOfPolicy {
+		event(t, rng, bodies, fast, plain)
+		d := pick(rng, doors)
+		got, want := fast.check(t, d), plain.check(t, d)
+		reasons[want.Reason]++
+		if diff := cmp.Diff(want, got, opts...); diff != "" {
+			t.Fatalf("step %d: %+v decided otherwise from memory (-want +got):\n%s\n%s", step, d, diff, plain.body)
+		}
+		if (got.Token == nil) != (want.Token == nil) || got.Token != nil && got.Token.Revocation != want.Token.Revocation {
+			t.Fatalf("step %d: another token", step)
+		}
+	}
+	if n := plain.cached(t); n != 0 {
+		t.Fatalf("the plain twin remembered %d decisions", n)
+	}
+	return fast.cached(t)
 }
 
 func newTwin(t *testing.T, body string, noCache bool) *bench {
@@ -102,7 +122,14 @@ func generateDoor(rng *rand.Rand) door {
 	if rng.IntN(8) > 0 {
 		d.authorization = []string{"Bearer " + pick(rng, tokenNames)}
 	}
+	d.body = pick(rng, documents)
 	return d
+}
+
+// documents are bodies in which absent, null and false must not be mixed up.
+var documents = []ast.Value{
+	nil, nil, ast.Null{}, ast.Boolean(false), ast.MustParseTerm(`{}`).Value, ast.MustParseTerm(`{"k": null}`).Value,
+	ast.MustParseTerm(`{"k": false}`).Value, ast.MustParseTerm(`{"k": "1"}`).Value, ast.MustParseTerm(`{"k": ["1", null]}`).Value,
 }
 
 // terms and constants are what conditions compare, in the places of X and Y.
@@ -113,11 +140,16 @@ var (
 		`input.attributes.request.http.headers["x-a"]`, `input.attributes.request.http.headers["x-b"]`,
 		`input.attributes.request.http.headers`, `input.attributes.request.http`, `input.token.subject`, `input.token.scopes`, `input.token`,
 		`input.revocation.stale`, `input.revocation.revision`, `input.revocation`, `input.nothing`,
+		`input.parsed_body`, `input.parsed_body.k`, `input.parsed_body.k`, `input.parsed_body.k[0]`,
 	}
 	constants  = []string{`"GET"`, `"1"`, `""`, `null`, `true`, `1`}
 	conditions = []string{
 		`X == Y`, `not X`, `not X == Y`, `X != Y`, `"read" in X`, `some $ in X; $ == Y`, `f(X)`, `not f(X)`, `X < Y`,
 		`object.get(X, "x-a", Y) == "1"`, `helper`, `helper with input.attributes.request.http.method as X`, `every $ in X { $ != Y }`,
+		`$ := X; not $.k`, `$ := X; not $.subject`, `$ := X; $.k == Y`, `$ := X; fallback($)`, `is_null(X)`, `not is_null(X)`,
+		`count([1 | some $ in X; $ == Y]) == 1`, `{$ | some $ in X} == {Y}`, `{"x": $ | $ := X} == {"x": Y}`, `count({1 | not X}) == 1`,
+		`part[X]`, `not part[X]`, `table[X]`, `table.a == Y`, `not table.b`, `value == Y`, `not value`, `helper with input as {"parsed_body": X}`,
+		`not fallback(X)`, `f(X) with input.parsed_body as Y`,
 	}
 )
 
@@ -160,6 +192,10 @@ func generatePolicy(rng *rand.Rand) string {
 		fmt.Fprintf(&b, ":= %s if %s", pick(rng, answers), g.body(conditions))
 	}
 	fmt.Fprintf(&b, "helper if %s", g.body(simple))
+	fmt.Fprintf(&b, "default fallback(_) := false\nfallback(x) if x == %s\n", g.operand())
+	fmt.Fprintf(&b, "part contains %s if %s", g.operand(), g.body(simple))
+	fmt.Fprintf(&b, "table[k] := %s if {\n\tsome k in [\"a\", \"b\", \"GET\"]\n\tk != %s\n}\n", pick(rng, g.terms), g.operand())
+	fmt.Fprintf(&b, "default value := null\nvalue := %s if %s", pick(rng, g.terms), g.body(simple))
 	fmt.Fprintf(&b, "f(x) if x == %s\nf(x) if %s", g.operand(), g.body(simple))
 	return b.String()
 }

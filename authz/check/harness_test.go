@@ -153,6 +153,7 @@ type door struct {
 	method, path  string
 	headers       map[string]string
 	authorization []string
+	body          ast.Value // parsed_body; nil: there is none
 }
 
 func get(path string, authorization ...string) door {
@@ -171,7 +172,11 @@ func (d door) input() ([][2]*ast.Term, error) {
 	)
 	request := ast.ObjectTerm([2]*ast.Term{ast.StringTerm("http"), http})
 	attributes := ast.ObjectTerm([2]*ast.Term{ast.StringTerm("request"), request})
-	return [][2]*ast.Term{{ast.StringTerm("attributes"), attributes}}, nil
+	members := [][2]*ast.Term{{ast.StringTerm("attributes"), attributes}}
+	if d.body != nil {
+		members = append(members, [2]*ast.Term{ast.StringTerm("parsed_body"), ast.NewTerm(d.body)})
+	}
+	return members, nil
 }
 
 func (d door) request() Request {
