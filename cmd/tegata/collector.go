@@ -33,6 +33,9 @@ func allowGarbage(ctx context.Context, percent int) {
 		want := gcPercent(percent, sample[0].Value.Uint64(), sample[1].Value.Uint64())
 		if off := want - now; off*100 > now*allowanceSlack || -off*100 > now*allowanceSlack {
 			debug.SetGCPercent(want)
+			if want < now/2 { // a snapshot came in: what loading it left behind goes back to the system
+				debug.FreeOSMemory()
+			}
 			now = want
 		}
 	}
