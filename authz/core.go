@@ -80,7 +80,7 @@ func (k *core) load(ctx context.Context, c Config, into *check.Config) error {
 		}
 		into.Policies = append(into.Policies, check.Named{Name: p.Name, Engine: engine, Match: p.Match, Shadow: p.Shadow})
 	}
-	if c.Policy.Dir == "" && c.Policy.FS == nil {
+	if c.Policy.Dir == "" && c.Policy.FS == nil && c.Policy.Bundle == nil {
 		return nil
 	}
 	var err error

@@ -74,8 +74,7 @@ allow if "pass" in input.token.scopes`, func(c *Config) { c.ResourceMetadata = "
 	}
 }
 
-// TestCertificates: the door's own comes first; a header counts only if it is
-// trusted, and what cannot be read is no certificate.
+// TestCertificates: a header counts only if it is trusted, and then first; what cannot be read is no certificate.
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	const xfcc = "Hash=" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -89,7 +88,7 @@ func TestCertificates(t *testing.T) {
 		"a header, not trusted":    {forwarded: []string{xfcc}},
 		"a header, trusted":        {trust: true, forwarded: []string{xfcc}, found: true},
 		"a broken one":             {certificate: "no%20PEM"},
-		"a broken one, a header":   {trust: true, certificate: "no%20PEM", forwarded: []string{xfcc}},
+		"a broken one, a header":   {trust: true, certificate: "no%20PEM", forwarded: []string{xfcc}, found: true},
 		"a broken header, trusted": {trust: true, forwarded: []string{"Hash=x"}},
 	} {
 		b := newBench(t, "allow := true", func(c *Config) { c.TrustXFCC = tt.trust })

@@ -152,8 +152,8 @@ type Config struct {
 	// (RFC 9728 §5.1); empty: none.
 	ResourceMetadata string
 
-	// TrustXFCC believes X-Forwarded-Client-Cert where the door has no
-	// certificate. Only a proxy that sets the header itself, whatever clients
+	// TrustXFCC believes X-Forwarded-Client-Cert before the certificate of the
+	// connection. Only a proxy that sets the header itself, whatever clients
 	// send, makes that safe.
 	TrustXFCC bool
 
@@ -337,10 +337,14 @@ func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
 
 // presented is the token with what it may be bound to.
 func (s *steps) presented(cred credential.Credential) verify.Presented {
-	return verify.Presented{
-		Token: cred.Token, Scheme: cred.Scheme, Proof: cred.Proof, Certificate: s.certificate,
+	p := verify.Presented{
+		Token: cred.Token, Scheme: cred.Scheme, Proof: cred.Proof,
 		Target: verify.Target{Method: s.r.Method, Scheme: s.r.Scheme, Host: s.r.Host, Path: s.r.Path},
 	}
+	if s.r.Certificate != nil || len(s.r.Forwarded) > 0 {
+		p.Certificate = s.certificate
+	}
+	return p
 }
 
 // certificate is the SHA-256 of the client's certificate, nil if there is none
@@ -353,10 +357,10 @@ func (s *steps) certificate() []byte {
 	var hash []byte
 	var err error
 	switch {
+	case s.c.c.TrustXFCC && len(s.r.Forwarded) > 0: // the connection's own is the proxy's
+		hash, err = credential.ForwardedHash(s.r.Forwarded)
 	case certificate != "":
 		hash, err = credential.CertificateHash(certificate)
-	case s.c.c.TrustXFCC:
-		hash, err = credential.ForwardedHash(s.r.Forwarded)
 	}
 	if err != nil {
 		s.c.c.Logger.Debug("client certificate not read", "error", err)

@@ -21,12 +21,15 @@ import (
 const (
 	settle = 100 * time.Millisecond
 	poll   = 5 * time.Second
+
+	pollBundle = time.Second // looks at a file's time and size only
 )
 
 // Config configures an Engine.
 type Config struct {
 	Dir      string        // directory of .rego and data files (.yaml, .json); watched for changes
 	FS       fs.FS         // used instead of Dir, not watched (the embedded policies)
+	Bundle   *BundleConfig // used instead of Dir and FS
 	Entry    string        // rule to evaluate, default "envoy/authz/allow" as OPA-Envoy
 	Deadline time.Duration // of one evaluation, default 100 ms
 	Now      func() time.Time
@@ -38,6 +41,8 @@ type Config struct {
 type Engine struct {
 	dir      string
 	fsys     fs.FS
+	bundle   *BundleConfig // nil without
+	fetcher  *fetcher      // nil unless the bundle is at a URL
 	entry    string
 	deadline time.Duration
 	now      func() time.Time
@@ -54,11 +59,8 @@ type Engine struct {
 // New loads and compiles; the first load must succeed.
 func New(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{dir: c.Dir, fsys: c.FS, entry: c.Entry, deadline: c.Deadline, now: c.Now, log: c.Logger}
-	if (e.dir == "") == (e.fsys == nil) {
-		return nil, errors.New("policy: give one of Dir and FS")
-	}
-	if e.fsys == nil {
-		e.fsys = os.DirFS(e.dir)
+	if err := e.from(c); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
 	}
 	if e.entry == "" {
 		e.entry = "envoy/authz/allow"
@@ -82,12 +84,58 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	return e, nil
 }
 
+// from chooses the source.
+func (e *Engine) from(c Config) error {
+	given := 0
+	for _, there := range []bool{c.Dir != "", c.FS != nil, c.Bundle != nil} {
+		if there {
+			given++
+		}
+	}
+	if given != 1 {
+		return errors.New("give one of Dir, FS and Bundle")
+	}
+	if c.Dir != "" {
+		e.fsys = os.DirFS(c.Dir)
+	}
+	if c.Bundle == nil {
+		return nil
+	}
+	if err := c.Bundle.check(); err != nil {
+		return err
+	}
+	e.bundle = c.Bundle
+	if c.Bundle.URL != "" {
+		e.fetcher = newFetcher(*c.Bundle)
+	}
+	return nil
+}
+
+// sources reads what there is now.
+func (e *Engine) sources(ctx context.Context) (sources, error) {
+	switch {
+	case e.bundle == nil:
+		return readSources(e.fsys)
+	case e.fetcher == nil:
+		return e.bundle.readFile(e.bundle.File)
+	}
+	return e.fetcher.first(ctx)
+}
+
 // Reload loads now. If that fails the policy in service stays, and the error
 // is also in Status, the log and the metrics.
 func (e *Engine) Reload(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s, err := readSources(e.fsys)
+	if e.fetcher != nil && e.current.Load() != nil {
+		return e.status.LastError // Run fetches, when it is time
+	}
+	s, err := e.sources(ctx)
+	return e.load(ctx, s, err)
+}
+
+// load compiles what was read and puts it into service. The caller holds mu.
+func (e *Engine) load(ctx context.Context, s sources, err error) error {
 	var p *Policy
 	switch {
 	case err != nil:
@@ -124,7 +172,17 @@ func (e *Engine) failed(err error) error {
 // Run watches the directory and reloads; a broken policy keeps the last good
 // one serving and turns up in Status, log and metrics. It returns when ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
-	if e.dir == "" {
+	switch {
+	case e.fetcher != nil:
+		e.fetcher.run(ctx, func(s sources, err error) {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			_ = e.load(ctx, s, err) // said in Status, log and metrics
+		})
+		return nil
+	case e.bundle != nil:
+		return e.pollFile(ctx)
+	case e.dir == "":
 		<-ctx.Done()
 		return nil
 	}
@@ -151,6 +209,29 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.follow(watcher) // before reading: what comes later is then notified
 		_ = e.Reload(ctx) // said in Status, log and metrics
 		due.Reset(poll)
+	}
+}
+
+// pollFile reads a bundle's file again when it has changed.
+func (e *Engine) pollFile(ctx context.Context) error {
+	tick := time.NewTicker(pollBundle)
+	defer tick.Stop()
+	var seen [2]int64
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		var now [2]int64
+		if info, err := os.Stat(e.bundle.File); err == nil {
+			now = [2]int64{info.ModTime().UnixNano(), info.Size()}
+		}
+		if now == seen {
+			continue
+		}
+		seen = now
+		_ = e.Reload(ctx) // said in Status, log and metrics
 	}
 }
 

@@ -24,6 +24,10 @@ type sources struct {
 	revision string            // SHA-256 over names and contents, 12 hex digits
 	rego     map[string][]byte // by path
 	data     map[string][]byte // .json, .yaml and .yml, by path
+
+	// Of a bundle, which OPA has read: these in place of rego and data.
+	parsed map[string]*ast.Module
+	tree   map[string]any
 }
 
 // readSources reads the Rego and data files of fsys. Tests (_test.rego) and
@@ -81,6 +85,9 @@ func (s sources) kind(name string) map[string][]byte {
 
 // modules parses the Rego, version 1.
 func (s sources) modules() (map[string]*ast.Module, error) {
+	if s.parsed != nil {
+		return s.parsed, nil
+	}
 	modules := make(map[string]*ast.Module, len(s.rego))
 	var errs []error
 	for name, content := range s.rego {
@@ -97,6 +104,9 @@ func (s sources) modules() (map[string]*ast.Module, error) {
 // document builds the data document: each file's content stands at the path
 // of its folder, as OPA places it.
 func (s sources) document() (map[string]any, error) {
+	if s.parsed != nil {
+		return s.tree, nil
+	}
 	root := map[string]any{}
 	for name, content := range s.data {
 		var value any

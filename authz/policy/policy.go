@@ -189,15 +189,18 @@ func (p *Policy) Has(path string) bool { return len(p.compiler.GetRulesExact(rul
 // Ask evaluates any rule, by its path such as system/log/mask, on an input. The
 // value is nil if the rule is undefined or not there.
 func (p *Policy) Ask(ctx context.Context, path string, input ast.Value) (ast.Value, error) {
-	ref := rule(path)
-	if len(p.compiler.GetRulesExact(ref)) == 0 {
+	if !p.Has(path) {
 		return nil, nil
 	}
-	query, err := p.compileQuery(ref)
-	if err != nil {
-		return nil, err
+	query, ok := p.asked.Load(path)
+	if !ok {
+		compiled, err := p.compileQuery(rule(path))
+		if err != nil {
+			return nil, err
+		}
+		query, _ = p.asked.LoadOrStore(path, compiled)
 	}
-	return p.run(ctx, query, input, nil)
+	return p.run(ctx, query.(ast.Body), input, nil)
 }
 
 // run runs a query that binds resultVar; nil if it is undefined. A tracer hears

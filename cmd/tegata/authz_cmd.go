@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -204,13 +205,21 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 		}
 		dpop.NonceSecret = []byte(secret)
 	}
+	main, err := defaultPolicy(c)
+	if err != nil {
+		return authz.Config{}, nil, err
+	}
+	named, err := namedPolicies(c.Policies)
+	if err != nil {
+		return authz.Config{}, nil, err
+	}
 	conn, err := dialWatch(c.Revocations)
 	if err != nil {
 		return authz.Config{}, nil, err
 	}
 	return authz.Config{
 		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Issuers: issuers, DPoP: dpop,
-		Policy: defaultPolicy(c), Shadow: c.Policy.shadows(), Policies: namedPolicies(c.Policies),
+		Policy: main, Shadow: c.Policy.shadows(), Policies: named,
 		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
 		Watch: conn, WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
 		Decisions: decisions, Drain: c.Drain, Logger: log,
@@ -219,29 +228,60 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 
 // defaultPolicy is the policy for what no named one is for: the shipped one if
 // there is no other at all.
-func defaultPolicy(c authzConfig) policy.Config {
-	p := c.Policy.config()
-	if p.Dir == "" && len(c.Policies) == 0 {
+func defaultPolicy(c authzConfig) (policy.Config, error) {
+	p, err := c.Policy.config()
+	if p.Dir == "" && p.Bundle == nil && len(c.Policies) == 0 {
 		p.FS = policies.FS
 	}
-	return p
+	return p, err
 }
 
-func (c policyConfig) config() policy.Config {
-	return policy.Config{Dir: c.Dir, Entry: c.Entry, Deadline: c.Deadline}
+func (c policyConfig) config() (policy.Config, error) {
+	b, err := c.Bundle.config()
+	return policy.Config{Dir: c.Dir, Bundle: b, Entry: c.Entry, Deadline: c.Deadline}, err
+}
+
+// config is nil without a bundle.
+func (b *bundleConfig) config() (*policy.BundleConfig, error) {
+	if b == nil {
+		return nil, nil
+	}
+	c := &policy.BundleConfig{
+		File: b.File, URL: b.URL, Header: http.Header{}, LongPoll: b.LongPoll, MinDelay: b.MinDelay, MaxDelay: b.MaxDelay,
+		Persist: b.Persist, Keys: map[string]policy.BundleKey{}, Scope: b.Scope,
+	}
+	if b.TokenFile != "" {
+		token, err := secretOf("bundle.token_file", "", b.TokenFile)
+		if err != nil {
+			return nil, err
+		}
+		c.Header.Set("Authorization", "Bearer "+token)
+	}
+	for _, k := range b.Keys {
+		text, err := os.ReadFile(k.File)
+		if err != nil {
+			return nil, fmt.Errorf("reading bundle.keys: %w", err)
+		}
+		c.Keys[k.ID] = policy.BundleKey{PEM: string(text), Algorithm: k.Algorithm}
+	}
+	return c, nil
 }
 
 func (c policyConfig) shadows() bool { return c.Mode == "shadow" }
 
-func namedPolicies(cs []namedPolicy) []authz.NamedPolicy {
+func namedPolicies(cs []namedPolicy) ([]authz.NamedPolicy, error) {
 	named := make([]authz.NamedPolicy, 0, len(cs))
 	for _, c := range cs {
+		p, err := c.policy().config()
+		if err != nil {
+			return nil, err
+		}
 		named = append(named, authz.NamedPolicy{
-			Name: c.Name, Policy: c.policy().config(), Shadow: c.policy().shadows(),
+			Name: c.Name, Policy: p, Shadow: c.policy().shadows(),
 			Match: check.Match{Hosts: c.Hosts, Paths: c.Paths, Destinations: c.Destinations, Extensions: c.Extensions},
 		})
 	}
-	return named
+	return named, nil
 }
 
 // trusted turns the file's issuers into verify's.

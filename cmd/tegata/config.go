@@ -154,6 +154,38 @@ type policyConfig struct {
 	Entry    string        `yaml:"entry"`
 	Deadline time.Duration `yaml:"deadline"`
 	Mode     string        `yaml:"mode"` // enforce (default) or shadow
+	Bundle   *bundleConfig `yaml:"bundle"`
+}
+
+// bundleConfig is an OPA bundle in place of a directory.
+type bundleConfig struct {
+	File      string        `yaml:"file"`
+	URL       string        `yaml:"url"`
+	TokenFile string        `yaml:"token_file"`
+	LongPoll  time.Duration `yaml:"long_poll"`
+	MinDelay  time.Duration `yaml:"min_delay"`
+	MaxDelay  time.Duration `yaml:"max_delay"`
+	Persist   string        `yaml:"persist"`
+	Keys      []bundleKey   `yaml:"keys"`
+	Scope     string        `yaml:"scope"`
+}
+
+type bundleKey struct {
+	ID        string `yaml:"id"`
+	File      string `yaml:"file"`
+	Algorithm string `yaml:"algorithm"`
+}
+
+// paths are the files that it names.
+func (b *bundleConfig) paths() []*string {
+	if b == nil {
+		return nil
+	}
+	paths := []*string{&b.File, &b.TokenFile, &b.Persist}
+	for n := range b.Keys {
+		paths = append(paths, &b.Keys[n].File)
+	}
+	return paths
 }
 
 // tracesConfig is where spans are sent to; off without OTLP.
@@ -207,10 +239,11 @@ type namedPolicy struct {
 	Entry        string            `yaml:"entry"`
 	Deadline     time.Duration     `yaml:"deadline"`
 	Mode         string            `yaml:"mode"`
+	Bundle       *bundleConfig     `yaml:"bundle"`
 }
 
 func (p namedPolicy) policy() policyConfig {
-	return policyConfig{Dir: p.Dir, Entry: p.Entry, Deadline: p.Deadline, Mode: p.Mode}
+	return policyConfig{Dir: p.Dir, Entry: p.Entry, Deadline: p.Deadline, Mode: p.Mode, Bundle: p.Bundle}
 }
 
 // loadConfig reads the file, applies overrides (the environment, then sets in
@@ -384,8 +417,9 @@ func (c *config) resolve(dir string) {
 			&a.HTTP.TLS.CertFile, &a.HTTP.TLS.KeyFile, &a.HTTP.TLS.ClientCAFile,
 			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
 		for n := range a.Policies {
-			paths = append(paths, &a.Policies[n].Dir)
+			paths = append(append(paths, &a.Policies[n].Dir), a.Policies[n].Bundle.paths()...)
 		}
+		paths = append(paths, a.Policy.Bundle.paths()...)
 		for n := range a.Issuers {
 			if i := a.Issuers[n].Introspection; i != nil {
 				paths = append(paths, &i.ClientSecretFile)

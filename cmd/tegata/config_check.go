@@ -184,6 +184,34 @@ func (c *config) checkPolicy(key string, p policyConfig) error {
 	return firstError(
 		c.within(key+".deadline", p.Deadline, 0, 10*time.Second),
 		c.oneOf(key+".mode", p.Mode, "enforce", "shadow"),
+		c.checkBundle(key, p),
+	)
+}
+
+func (c *config) checkBundle(key string, p policyConfig) error {
+	b := p.Bundle
+	switch {
+	case b == nil:
+		return nil
+	case p.Dir != "":
+		return c.at(key+".bundle", "given together with dir", "keep one of them")
+	case (b.File == "") == (b.URL == ""):
+		return c.at(key+".bundle", "wants one of file and url", "")
+	}
+	if b.URL != "" {
+		if err := c.isURL(key+".bundle.url", b.URL); err != nil {
+			return err
+		}
+	}
+	for n, k := range b.Keys {
+		if k.ID == "" || k.File == "" {
+			return c.at(fmt.Sprintf("%s.bundle.keys[%d]", key, n), "wants id and file", "the key id that bundles are signed with, and a PEM file")
+		}
+	}
+	return firstError(
+		c.within(key+".bundle.long_poll", b.LongPoll, 0, 10*time.Minute),
+		c.within(key+".bundle.min_delay", b.MinDelay, 0, time.Hour),
+		c.within(key+".bundle.max_delay", b.MaxDelay, 0, 24*time.Hour),
 	)
 }
 
@@ -196,8 +224,8 @@ func (c *config) checkPolicies() error {
 		switch {
 		case p.Name == "":
 			return c.at(key+".name", "required: what logs and metrics call it", "")
-		case p.Dir == "":
-			return c.at(key+".dir", "required: where is the policy?", "")
+		case p.Dir == "" && p.Bundle == nil:
+			return c.at(key+".dir", "required, or bundle: where is the policy?", "")
 		case len(p.Hosts)+len(p.Paths)+len(p.Destinations)+len(p.Extensions) == 0:
 			return c.at(key, "is for every request: nothing after it is ever asked", "give hosts, paths, destinations or extensions, or make it authz.policy")
 		}
