@@ -120,9 +120,6 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		defer stopInner()
 		return server.Run(ctx, checks)
 	})
-	if _, told := r.env.lookupEnv("GOGC"); !told && c.GCPercent > 0 {
-		g.Go(func() error { allowGarbage(ctx, c.GCPercent); return nil })
-	}
 	if decisions != nil {
 		g.Go(func() error { return decisions.Run(inner) })
 	}
