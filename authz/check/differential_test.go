@@ -128,7 +128,9 @@ func generateDoor(rng *rand.Rand) door {
 
 // documents are bodies in which absent, null and false must not be mixed up.
 var documents = []ast.Value{
-	nil, nil, ast.Null{}, ast.Boolean(false), ast.MustParseTerm(`{}`).Value, ast.MustParseTerm(`{"k": null}`).Value,
+	nil, nil,
+	ast.Null{},
+	ast.Boolean(false), ast.MustParseTerm(`{}`).Value, ast.MustParseTerm(`{"k": null}`).Value,
 	ast.MustParseTerm(`{"k": false}`).Value, ast.MustParseTerm(`{"k": "1"}`).Value, ast.MustParseTerm(`{"k": ["1", null]}`).Value,
 }
 

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -91,8 +92,10 @@ func count(t testing.TB, c prometheus.Counter) int {
 
 // verifier knows tokens and failures by their compact form.
 type verifier struct {
-	nonce     string
-	presented []verify.Presented
+	nonce string
+
+	mu        sync.Mutex
+	presented []verify.Presented // guarded by mu
 
 	tokens map[string]*verify.Token
 	errs   map[string]error
@@ -111,7 +114,9 @@ func (v *verifier) ProofAlgorithms() []string { return []string{"ES256"} }
 
 func (v *verifier) VerifyBound(_ context.Context, p verify.Presented) (*verify.Token, error) {
 	compact := p.Token
+	v.mu.Lock()
 	v.presented = append(v.presented, p)
+	v.mu.Unlock()
 	if v.waits != nil {
 		v.waits()
 	}
