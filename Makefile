@@ -18,7 +18,7 @@ export PATH := $(TOOLS)/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(TOOLS)/bin/envoy-%
-.PHONY: help demo test test-long test-envoys lint bench generate dist $(TEGATA)
+.PHONY: help demo test soak test-long test-envoys lint bench generate dist $(TEGATA)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,8 +42,11 @@ test-long: ## the differential tests of the decision cache, at length
 
 test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with the three Envoy releases before
 	@for v in $(ENVOY_BEFORE); do echo "Envoy $$v"; \
-		TEGATA_ENVOY=$(TOOLS)/bin/envoy-$$v TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -timeout 10m ./e2e || exit 1; \
+		TEGATA_SOAK= TEGATA_ENVOY=$(TOOLS)/bin/envoy-$$v TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -timeout 10m ./e2e || exit 1; \
 	done
+
+soak: $(TEGATA) $(ENVOY) ## half an hour of everything at once: no wrong answer, nothing piles up
+	TEGATA_SOAK=30m TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 40m -v -run TestSoak ./e2e
 
 # Generated code stays as its generator writes it.
 lint: $(TEGATA) ## formatting, vet, staticcheck, Rego format and strict check
