@@ -35,7 +35,8 @@ import (
 	"github.com/tegata/tegata/authz/verify"
 )
 
-// Config configures a Server. Issuers, Policy and Watch are required.
+// Config configures a Server. Issuers and Policy are required, and Watch for
+// the revocations of all issuers but those WithoutRevocations.
 type Config struct {
 	Realm   string          // of the WWW-Authenticate challenge
 	Issuers []verify.Issuer // whose tokens are accepted
@@ -57,6 +58,11 @@ type Config struct {
 	WatchNode    string                   // our name, as operators of the upstream see it
 	WatchIssuers []string                 // whose revocations are wanted; empty means all
 	OnStale      check.OnStale            // default Deny
+
+	// WithoutRevocations are issuers that push no revocations to us: their
+	// tokens pass whether Watch is heard from or not. If that is all of them,
+	// Watch can be nil.
+	WithoutRevocations []string
 
 	// Traces makes a span of each check over gRPC, a child of Envoy's; nil: none.
 	Traces trace.TracerProvider
@@ -187,8 +193,8 @@ func (s *Server) serve(c Config) error {
 	return nil
 }
 
-// Ready is nil when keys, policy and a leased set of revocations are there;
-// else it says what is missing.
+// Ready is nil when keys, policy and, with Config.Watch, a leased set of
+// revocations are there; else it says what is missing.
 func (s *Server) Ready() error { return s.core.Load().ready() }
 
 // Run serves ext_authz, gRPC health and reflection on l, follows revocations

@@ -505,6 +505,62 @@ func TestReflectionNamesTheServices(t *testing.T) {
 	}
 }
 
+// TestAnIssuerWithoutRevocationsNeedsNoStream: alone, it needs no upstream at
+// all; beside one that is watched, its tokens do not hang on the upstream.
+func TestAnIssuerWithoutRevocationsNeedsNoStream(t *testing.T) {
+	t.Parallel()
+	foreign, tegata := newIssuer(t), newIssuer(t)
+	alone := startWith(t, foreign, "127.0.0.1:1", func(c *Config) {
+		c.Drain, c.Watch, c.WithoutRevocations = time.Millisecond, nil, []string{foreign.url}
+	})
+	until(t, "serving", func() bool { return alone.health(t) == healthv1.HealthCheckResponse_SERVING })
+	if got := alone.check(t, foreign.token(t, "a")); got != http.StatusOK {
+		t.Errorf("alone: %d, want 200", got)
+	}
+	if got := alone.check(t, tegata.token(t, "a")); got != http.StatusUnauthorized {
+		t.Errorf("alone, a token of another issuer: %d, want 401", got)
+	}
+	foreign.revoke("a") // nobody is told
+	if got := alone.check(t, foreign.token(t, "a")); got != http.StatusOK {
+		t.Errorf("alone: %d, want 200", got)
+	}
+
+	l := listen(t, "127.0.0.1:0")
+	_, stop := tegata.serveWatch(t, l)
+	both := startWith(t, foreign, l.Addr().String(), func(c *Config) {
+		c.Drain, c.WithoutRevocations = time.Millisecond, []string{foreign.url}
+		c.Issuers = append(c.Issuers, verify.Issuer{Issuer: tegata.url, Audience: []string{"orders-api"}, JWKSURL: tegata.url})
+	})
+	until(t, "ready", func() bool { return both.Ready() == nil })
+	if one, other := both.check(t, foreign.token(t, "b")), both.check(t, tegata.token(t, "b")); one != http.StatusOK || other != http.StatusOK {
+		t.Errorf("under a lease: %d and %d, want 200", one, other)
+	}
+	stop()
+	until(t, "refusing without a lease", func() bool { return both.check(t, tegata.token(t, "b")) == http.StatusServiceUnavailable })
+	if got := both.check(t, foreign.token(t, "b")); got != http.StatusOK {
+		t.Errorf("without the lease of the other issuer: %d, want 200", got)
+	}
+
+	// From a stream to none, and back to one that never answers.
+	if err := both.Reload(t.Context(), alone.config); err != nil {
+		t.Fatalf("reloading without a stream: %v", err)
+	}
+	if err := both.Ready(); err != nil {
+		t.Errorf("after reloading without a stream: %v", err)
+	}
+	impatient, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := both.Reload(impatient, both.config); err == nil {
+		t.Error("a stream that is not heard from is as good as none")
+	}
+	for _, r := range []*running{alone, both} {
+		r.stop()
+		if err := <-r.ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	}
+}
+
 func TestAWrongConfigurationIsRefused(t *testing.T) {
 	t.Parallel()
 	conn, err := grpc.NewClient("127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -521,8 +577,13 @@ func TestAWrongConfigurationIsRefused(t *testing.T) {
 	}
 	for name, change := range map[string]func(*Config){
 		"no upstream": func(c *Config) { c.Watch = nil },
-		"no issuers":  func(c *Config) { c.Issuers = nil },
-		"no policy":   func(c *Config) { c.Policy.FS = nil },
+		"no upstream for one of two": func(c *Config) {
+			c.Watch, c.WithoutRevocations = nil, []string{"https://sso.example"}
+			c.Issuers = append(c.Issuers, verify.Issuer{Issuer: "https://sso.example", Audience: []string{"api"}})
+		},
+		"revocations of others alone": func(c *Config) { c.WatchIssuers = []string{"https://sso.example"} },
+		"no issuers":                  func(c *Config) { c.Issuers = nil },
+		"no policy":                   func(c *Config) { c.Policy.FS = nil },
 		"a policy without a name": func(c *Config) {
 			c.Policies = []NamedPolicy{{Policy: policy.Config{FS: policies.FS}}}
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,22 +23,26 @@ type core struct {
 	verifier *verify.Verifier
 	policies []*policy.Engine
 	named    map[string]*policy.Engine // the same, by name
-	watcher  *watch.Watcher
+	watcher  *watch.Watcher            // nil: no issuer's revocations reach us
+	without  map[string]bool           // issuers whose revocations do not
 	checker  *check.Checker
 	metrics  *prometheus.Registry // of its own: two cores run side by side in a Reload
 }
 
 // newCore builds one; before is the one that it will replace, or nil.
 func newCore(ctx context.Context, c Config, before *core) (*core, error) {
-	if c.Watch == nil {
-		return nil, errors.New("authz: Watch is required")
+	k := &core{metrics: prometheus.NewRegistry(), named: make(map[string]*policy.Engine), without: make(map[string]bool)}
+	for _, name := range c.WithoutRevocations {
+		k.without[name] = true
 	}
-	k := &core{metrics: prometheus.NewRegistry(), named: make(map[string]*policy.Engine)}
+	if err := k.covered(c); err != nil {
+		return nil, err
+	}
 	decide := check.Config{
 		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
 		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
 		Revocations: revocation.NewSet(),
-		Trust:       func(string) revocation.Trust { return k.watcher.Trust() },
+		Trust:       k.trust,
 	}
 	if c.Decisions != nil {
 		decide.Record = c.record
@@ -55,13 +60,7 @@ func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 	if k.verifier, err = verify.New(verification); err != nil {
 		return nil, err
 	}
-	if k.watcher, err = watch.NewWatcher(watch.WatcherConfig{
-		Conn: c.Watch, Set: decide.Revocations, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
-		Now: c.Now, Logger: c.Logger,
-	}); err != nil {
-		return nil, err
-	}
-	if err := k.watcher.RegisterMetrics(k.metrics); err != nil {
+	if err := k.watch(c, decide.Revocations); err != nil {
 		return nil, err
 	}
 	decide.Verifier = k.verifier
@@ -69,6 +68,45 @@ func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 		return nil, err
 	}
 	return k, nil
+}
+
+// covered refuses an issuer whose revocations would be missed unnoticed.
+func (k *core) covered(c Config) error {
+	for _, i := range c.Issuers {
+		switch {
+		case k.without[i.Issuer]:
+			c.Logger.Warn("no revocations of this issuer reach us: its tokens pass until they expire, or until it says otherwise when asked", "issuer", i.Issuer)
+		case c.Watch == nil:
+			return fmt.Errorf("authz: issuer %q: Watch is required for its revocations, or name it in WithoutRevocations", i.Issuer)
+		case len(c.WatchIssuers) > 0 && !slices.Contains(c.WatchIssuers, i.Issuer):
+			return fmt.Errorf("authz: issuer %q: its revocations are not among those wanted, nor is it in WithoutRevocations", i.Issuer)
+		}
+	}
+	return nil
+}
+
+// watch prepares to follow revocations, if there is an upstream.
+func (k *core) watch(c Config, set *revocation.Set) error {
+	if c.Watch == nil {
+		return nil
+	}
+	var err error
+	if k.watcher, err = watch.NewWatcher(watch.WatcherConfig{
+		Conn: c.Watch, Set: set, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
+		Now: c.Now, Logger: c.Logger,
+	}); err != nil {
+		return err
+	}
+	return k.watcher.RegisterMetrics(k.metrics)
+}
+
+// trust says whether what is known of an issuer's revocations can be relied
+// on. Where none ever come, there is nothing that could be missed.
+func (k *core) trust(issuer string) revocation.Trust {
+	if k.watcher == nil || k.without[issuer] {
+		return revocation.Fresh
+	}
+	return k.watcher.Trust()
 }
 
 // load loads the policies.
@@ -107,15 +145,21 @@ func (k *core) run(ctx context.Context) error {
 		g.Go(func() error { return p.Run(ctx) })
 	}
 	g.Go(func() error { return k.verifier.Run(ctx) })
-	g.Go(func() error { return k.watcher.Run(ctx) })
+	if k.watcher != nil {
+		g.Go(func() error { return k.watcher.Run(ctx) })
+	}
 	return g.Wait()
 }
 
 // ready is nil when keys, policy and a leased set of revocations are there.
 func (k *core) ready() error { return errors.Join(k.verifier.Ready(), k.watched()) }
 
-// watched is nil while the set of revocations can be relied on.
+// watched is nil while the set of revocations, if there is to be one, can be
+// relied on.
 func (k *core) watched() error {
+	if k.watcher == nil {
+		return nil
+	}
 	switch status := k.watcher.Status(); {
 	case status.Trust == revocation.Fresh:
 		return nil

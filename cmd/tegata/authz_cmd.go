@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -112,7 +113,7 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		return err
 	}
 	log.Info("authz starts", "listen", checks.Addr().String(), "management", health.Addr().String(),
-		"revocations", c.Revocations.Address, "on_stale", c.OnStale)
+		"revocations", cmp.Or(c.Revocations.Address, noRevocations), "on_stale", c.OnStale)
 
 	g, ctx := errgroup.WithContext(ctx)
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
@@ -165,7 +166,7 @@ func openHTTPDoor(ctx context.Context, c httpDoorConfig) (net.Listener, authz.HT
 	return l, h, err
 }
 
-// newAuthz builds the server, and the connection to its upstream.
+// newAuthz builds the server, and the connection to its upstream, if any.
 func newAuthz(ctx context.Context, c authzConfig, traces trace.TracerProvider, decisions *decisionlog.Log, log *slog.Logger) (*authz.Server, *grpc.ClientConn, error) {
 	conf, conn, err := authzServerConfig(c, decisions, log)
 	if err != nil {
@@ -173,7 +174,7 @@ func newAuthz(ctx context.Context, c authzConfig, traces trace.TracerProvider, d
 	}
 	conf.Traces = traces
 	if conf.TLS, err = serverTLS("authz.tls", c.TLS); err != nil {
-		_ = conn.Close()
+		hangUp(conn)
 		return nil, nil, err
 	}
 	if conf.TLS != nil && conf.TLS.ClientCAs != nil {
@@ -181,26 +182,22 @@ func newAuthz(ctx context.Context, c authzConfig, traces trace.TracerProvider, d
 	}
 	s, err := authz.New(ctx, conf)
 	if err != nil {
-		_ = conn.Close()
+		hangUp(conn)
 		return nil, nil, withHint(fmt.Errorf("building authz: %w", err), "tegata policy check DIR shows what is wrong with a policy")
 	}
 	return s, conn, nil
 }
 
 // authzServerConfig is all of it but TLS, with a connection that is the
-// caller's to close.
+// caller's to hang up, nil without an upstream.
 func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logger) (authz.Config, *grpc.ClientConn, error) {
 	issuers, err := trusted(c.Issuers)
 	if err != nil {
 		return authz.Config{}, nil, err
 	}
-	dpop := verify.DPoP{MaxAge: c.DPoP.MaxAge, Leeway: c.DPoP.Leeway, Scheme: c.DPoP.Scheme, Nonces: c.DPoP.Nonces}
-	if c.DPoP.NonceSecretFile != "" {
-		secret, err := secretOf("authz.dpop.nonce_secret_file", "", c.DPoP.NonceSecretFile)
-		if err != nil {
-			return authz.Config{}, nil, err
-		}
-		dpop.NonceSecret = []byte(secret)
+	dpop, err := c.DPoP.config()
+	if err != nil {
+		return authz.Config{}, nil, err
 	}
 	main, err := defaultPolicy(c)
 	if err != nil {
@@ -214,13 +211,49 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 	if err != nil {
 		return authz.Config{}, nil, err
 	}
-	return authz.Config{
+	conf := authz.Config{
 		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Issuers: issuers, DPoP: dpop,
 		Policy: main, Shadow: c.Policy.shadows(), Policies: named,
 		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
-		Watch: conn, WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
-		Decisions: decisions, Drain: c.Drain, Logger: log,
-	}, conn, nil
+		WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
+		WithoutRevocations: c.withoutRevocations(),
+		Decisions:          decisions, Drain: c.Drain, Logger: log,
+	}
+	if conn != nil { // an interface that holds a nil pointer is not nil
+		conf.Watch = conn
+	}
+	return conf, conn, nil
+}
+
+// withoutRevocations are the issuers that push none.
+func (c authzConfig) withoutRevocations() []string {
+	var names []string
+	for _, i := range c.Issuers {
+		if i.Revocations == noRevocations {
+			names = append(names, i.Issuer)
+		}
+	}
+	return names
+}
+
+func (c dpopConfig) config() (verify.DPoP, error) {
+	d := verify.DPoP{
+		Algorithms: joseAlgorithms(c.Algorithms), MaxAge: c.MaxAge, Leeway: c.Leeway, Scheme: c.Scheme, Proofs: c.Proofs, Nonces: c.Nonces,
+	}
+	if c.NonceSecretFile == "" {
+		return d, nil
+	}
+	secret, err := secretOf("authz.dpop.nonce_secret_file", "", c.NonceSecretFile)
+	d.NonceSecret = []byte(secret)
+	return d, err
+}
+
+func joseAlgorithms(names []string) []jose.Algorithm {
+	var list []jose.Algorithm
+	for _, a := range names {
+		list = append(list, jose.Algorithm(a))
+	}
+	return list
 }
 
 // defaultPolicy is the policy for what no named one is for: the shipped one if
@@ -286,11 +319,8 @@ func trusted(cs []trustedConfig) ([]verify.Issuer, error) {
 	issuers := make([]verify.Issuer, 0, len(cs))
 	for _, c := range cs {
 		i := verify.Issuer{
-			Issuer: c.Issuer, Audience: c.Audience, Types: c.Types, Leeway: c.Leeway,
+			Issuer: c.Issuer, Audience: c.Audience, Algorithms: joseAlgorithms(c.Algorithms), Types: c.Types, Leeway: c.Leeway,
 			JWKSURL: c.JWKSURL, ScopeClaim: c.ScopeClaim, InsecureAnyAudience: c.InsecureAnyAudience,
-		}
-		for _, a := range c.Algorithms {
-			i.Algorithms = append(i.Algorithms, jose.Algorithm(a))
 		}
 		var err error
 		if i.Introspection, err = introspection(c.Introspection); err != nil {
@@ -318,7 +348,11 @@ func introspection(c *introspectionConfig) (*verify.Introspection, error) {
 
 // dialWatch prepares the connection to the issuer's watch listener. It does
 // not connect yet: an issuer that is not there keeps authz unready, not down.
+// It is nil without the section.
 func dialWatch(c revocationsConfig) (*grpc.ClientConn, error) {
+	if c.Address == "" {
+		return nil, nil
+	}
 	t, err := clientTLS("authz.revocations.tls", c.TLS)
 	if err != nil {
 		return nil, err
@@ -340,6 +374,13 @@ func dialWatch(c revocationsConfig) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("authz.revocations.address: %w", err)
 	}
 	return conn, nil
+}
+
+// hangUp closes a connection, if there is one.
+func hangUp(conn *grpc.ClientConn) {
+	if conn != nil {
+		_ = conn.Close()
+	}
 }
 
 // tokenCredentials shows a client-credentials token on each call. Calls are

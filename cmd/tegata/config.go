@@ -95,9 +95,11 @@ type httpDoorConfig struct {
 
 // dpopConfig is how proofs of possession are judged (RFC 9449).
 type dpopConfig struct {
+	Algorithms      []string      `yaml:"algorithms"`
 	MaxAge          time.Duration `yaml:"max_age"`
 	Leeway          time.Duration `yaml:"leeway"`
 	Scheme          string        `yaml:"scheme"`
+	Proofs          int           `yaml:"proofs"` // remembered
 	Nonces          bool          `yaml:"nonces"`
 	NonceSecretFile string        `yaml:"nonce_secret_file"`
 }
@@ -112,9 +114,16 @@ type trustedConfig struct {
 	JWKSURL             string        `yaml:"jwks_url"`
 	ScopeClaim          string        `yaml:"scope_claim"`
 	InsecureAnyAudience bool          `yaml:"insecure_any_audience"`
+	Revocations         string        `yaml:"revocations"` // watch (default) or none
 
 	Introspection *introspectionConfig `yaml:"introspection"`
 }
+
+// How an issuer's revocations arrive.
+const (
+	watchRevocations = "watch" // on the stream of authz.revocations
+	noRevocations    = "none"  // its tokens pass until they expire
+)
 
 // introspectionConfig asks an issuer about its tokens (RFC 7662).
 type introspectionConfig struct {
@@ -387,6 +396,9 @@ func (c *config) defaults() {
 		}
 		for n := range a.Policies {
 			def(&a.Policies[n].Mode, "enforce")
+		}
+		for n := range a.Issuers {
+			def(&a.Issuers[n].Revocations, watchRevocations)
 		}
 		def(&a.Drain, 5*time.Second)
 		def(&a.GCPercent, 400)

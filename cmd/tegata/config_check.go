@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,6 +91,9 @@ func (c *config) checkAuthz() error {
 	return nil
 }
 
+// maxProofs bounds what remembering them can take: about 4 GiB.
+const maxProofs = 1 << 26
+
 func (c *config) checkDPoP() error {
 	const key = "authz.dpop"
 	d := c.Authz.DPoP
@@ -101,7 +105,11 @@ func (c *config) checkDPoP() error {
 			return err
 		}
 	}
+	if d.Proofs < 0 || d.Proofs > maxProofs {
+		return c.at(key+".proofs", fmt.Sprintf("%d is not between 0 and %d", d.Proofs, maxProofs), "0 is the default")
+	}
 	return firstError(
+		c.areAlgorithms(key+".algorithms", d.Algorithms),
 		c.within(key+".max_age", d.MaxAge, 0, 5*time.Minute),
 		c.within(key+".leeway", d.Leeway, 0, time.Minute),
 		c.oneOf(key+".scheme", d.Scheme, "", "http", "https"),
@@ -246,12 +254,10 @@ func (c *config) checkTrusted(key string, t trustedConfig) error {
 		return c.at(key+".audience", "required: which aud must a token have to be meant for this API?",
 			"or insecure_any_audience: true, and tokens meant for other APIs are accepted here")
 	}
-	for n, alg := range t.Algorithms {
-		if err := c.oneOf(fmt.Sprintf("%s.algorithms[%d]", key, n), alg, algorithms()...); err != nil {
-			return err
-		}
-	}
 	return firstError(
+		c.areAlgorithms(key+".algorithms", t.Algorithms),
+		c.oneOf(key+".revocations", t.Revocations, watchRevocations, noRevocations),
+		c.isWatched(key, t),
 		c.within(key+".leeway", t.Leeway, 0, time.Minute),
 		c.checkIntrospection(key+".introspection", t.Introspection),
 	)
@@ -273,15 +279,51 @@ func (c *config) checkIntrospection(key string, i *introspectionConfig) error {
 	)
 }
 
+func (c *config) areAlgorithms(key string, names []string) error {
+	for n, alg := range names {
+		if err := c.oneOf(fmt.Sprintf("%s[%d]", key, n), alg, algorithms()...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // algorithms lists the signatures that may be accepted: asymmetric ones only.
 func algorithms() []string {
-	return []string{string(jose.ES256), string(jose.RS256), string(jose.EdDSA)}
+	var names []string
+	for _, a := range []jose.Algorithm{
+		jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
+	} {
+		names = append(names, string(a))
+	}
+	return names
 }
+
+// isWatched refuses an issuer whose revocations would never arrive, unless it
+// is known to send none.
+func (c *config) isWatched(key string, t trustedConfig) error {
+	r := c.Authz.Revocations
+	const fix = "revocations: none for an issuer that is no Tegata: its tokens then pass until they expire"
+	switch {
+	case t.Revocations == noRevocations:
+		return nil
+	case r.Address == "":
+		return c.at("authz.revocations.address", "required: host:port of the watch listener of "+t.Issuer, "it is issuer.watch.listen there; or "+key+"."+fix)
+	case len(r.Issuers) > 0 && !slices.Contains(r.Issuers, t.Issuer):
+		return c.at(key+".issuer", t.Issuer+" is not among authz.revocations.issuers: its revocations would not arrive", "name it there; or "+fix)
+	}
+	return nil
+}
+
+// isZero: nothing is said of where revocations come from.
+func (r revocationsConfig) isZero() bool { return reflect.DeepEqual(r, revocationsConfig{}) }
 
 func (c *config) checkRevocations() error {
 	const key = "authz.revocations"
 	r := c.Authz.Revocations
 	switch {
+	case r.isZero():
+		return nil // isWatched asks whether that can be
 	case r.Address == "":
 		return c.at(key+".address", "required: host:port of the issuer's watch listener", "it is issuer.watch.listen of the issuer")
 	case r.ClientSecret != "" && r.ClientSecretFile != "":

@@ -2,12 +2,17 @@ package main
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tegata/tegata/authz/verify"
+	"github.com/tegata/tegata/internal/jose"
 )
 
 func noEnv(string) (string, bool) { return "", false }
@@ -71,6 +76,42 @@ func TestGoodConfig(t *testing.T) {
 	}
 	if got, want := c.Authz.Issuers[0].Algorithms, []string{"ES256", "RS256"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("algorithms = %v, want %v", got, want)
+	}
+}
+
+// TestIssuersWithoutRevocations: where no issuer pushes any, no stream is
+// asked for, and no connection is made.
+func TestIssuersWithoutRevocations(t *testing.T) {
+	t.Parallel()
+	c, err := loadConfig("testdata/config/foreign.yml", noEnv, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, conn, err := authzServerConfig(*c.Authz, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn != nil || got.Watch != nil {
+		t.Errorf("a connection to %q", c.Authz.Revocations.Address)
+	}
+	if want := []string{"https://sso.example.com/realms/main", "https://opaque.example.com"}; !slices.Equal(got.WithoutRevocations, want) {
+		t.Errorf("without revocations: %q, want %q", got.WithoutRevocations, want)
+	}
+	if want := []jose.Algorithm{jose.ES256, jose.EdDSA}; !slices.Equal(got.DPoP.Algorithms, want) || got.DPoP.Proofs != 100_000 {
+		t.Errorf("DPoP: %+v", got.DPoP)
+	}
+	if want := []jose.Algorithm{jose.RS256, jose.PS384, jose.ES512}; !slices.Equal(got.Issuers[0].Algorithms, want) {
+		t.Errorf("algorithms: %q", got.Issuers[0].Algorithms)
+	}
+	for _, name := range algorithms() { // what the file may say is what can be done
+		c.Authz.DPoP.Algorithms, c.Authz.Issuers[0].Algorithms = []string{name}, []string{name}
+		got, _, err := authzServerConfig(*c.Authz, nil, slog.New(slog.DiscardHandler))
+		if err == nil {
+			_, err = verify.New(verify.Config{Issuers: got.Issuers, DPoP: got.DPoP})
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ type runningAuthz struct {
 	server    *authz.Server
 	config    authzConfig
 	decisions *decisionlog.Log // nil without
-	conn      *grpc.ClientConn // to the upstream
+	conn      *grpc.ClientConn // to the upstream; nil without
 	log       *slog.Logger
 }
 
@@ -45,7 +45,7 @@ type runningAuthz struct {
 // until ctx ends; then it closes the connection. A configuration that cannot
 // work changes nothing.
 func (r reloading) run(ctx context.Context, a *runningAuthz, metrics prometheus.Registerer) error {
-	defer func() { _ = a.conn.Close() }()
+	defer func() { hangUp(a.conn) }()
 	results := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tegata_config_reloads_total", Help: "Configurations read again, by result (ok, error).",
 	}, []string{"result"})
@@ -108,10 +108,10 @@ func (r reloading) apply(ctx context.Context, a *runningAuthz) error {
 	ctx, cancel := context.WithTimeout(ctx, reloadPatience)
 	defer cancel()
 	if err := a.server.Reload(ctx, next); err != nil {
-		_ = conn.Close()
+		hangUp(conn)
 		return err
 	}
-	_ = a.conn.Close()
+	hangUp(a.conn)
 	a.config, a.conn = *conf.Authz, conn
 	return nil
 }
