@@ -36,7 +36,8 @@ type Request struct {
 	// Input builds the door's members of the input document (attributes,
 	// parsed_path …, as OPA-Envoy has them) when a policy is to be evaluated.
 	// It returns key/value pairs to which check adds token, route, revocation.
-	Input func() ([][2]*ast.Term, error)
+	// Only what is at the wanted paths need be there; nil wants all.
+	Input func(wanted []reads.Path) ([][2]*ast.Term, error)
 
 	Forwarded []string // every X-Forwarded-Client-Cert value
 
@@ -436,7 +437,7 @@ func (s *steps) evaluate(ctx context.Context) error {
 		return err
 	}
 	defer s.c.gate.leave()
-	input, err := s.input()
+	input, err := s.read()
 	if err != nil {
 		return err
 	}
@@ -471,14 +472,52 @@ var (
 	keyRevision   = ast.StringTerm("revision")
 )
 
-// input completes the document.
-func (s *steps) input() (ast.Value, error) {
-	members, err := s.r.Input()
+// read is as much of the document as the policy can read. That is all of it,
+// if nobody can say what it reads; else building the rest would cost more than
+// the evaluation.
+func (s *steps) read() (ast.Value, error) {
+	what := s.policy.Reads()
+	if s.c.c.NoCache || !what.Known() {
+		return s.input()
+	}
+	wanted := make([]reads.Path, 0, len(what.Paths))
+	var token *ast.Term
+	for _, path := range what.Paths {
+		switch path[0] {
+		case "token":
+			if len(path) == 1 || path[1] == "claims" {
+				token = s.document()
+			}
+		case "route", "revocation":
+		default:
+			wanted = append(wanted, path)
+		}
+	}
+	if token == nil && s.d.Token != nil {
+		token = s.d.Token.Input
+	}
+	return s.complete(wanted, token)
+}
+
+// input is the whole document.
+func (s *steps) input() (ast.Value, error) { return s.complete(nil, s.document()) }
+
+// document is that of the token, or nil.
+func (s *steps) document() *ast.Term {
+	if s.d.Token == nil {
+		return nil
+	}
+	return s.d.Token.Document()
+}
+
+// complete adds to what the door has.
+func (s *steps) complete(wanted []reads.Path, token *ast.Term) (ast.Value, error) {
+	members, err := s.r.Input(wanted)
 	if err != nil {
 		return nil, fmt.Errorf("building the input: %w", err)
 	}
-	if s.d.Token != nil {
-		members = append(members, [2]*ast.Term{keyToken, s.d.Token.Input})
+	if token != nil {
+		members = append(members, [2]*ast.Term{keyToken, token})
 	}
 	if s.d.Route != "" {
 		members = append(members, [2]*ast.Term{keyRoute, ast.StringTerm(s.d.Route)})

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tegata/tegata/authz/policy"
+	"github.com/tegata/tegata/authz/policy/reads"
 	"github.com/tegata/tegata/authz/verify"
 	"github.com/tegata/tegata/policies"
 	"github.com/tegata/tegata/revocation"
@@ -216,10 +217,10 @@ func TestPolicyHasTheLastWordOnARefusal(t *testing.T) {
 // that the policy is broken; and it is tried again each time.
 func TestWhatThePolicyCannotDecideIsRefused(t *testing.T) {
 	t.Parallel()
-	fails := func() ([][2]*ast.Term, error) { return nil, errors.New("no document") }
+	fails := func([]reads.Path) ([][2]*ast.Term, error) { return nil, errors.New("no document") }
 	tests := []struct {
 		name, body, detail string
-		input              func() ([][2]*ast.Term, error)
+		input              func([]reads.Path) ([][2]*ast.Term, error)
 	}{
 		{"undefined", `allow if input.attributes.request.http.method == "PUT"`, "undefined", nil},
 		{"conflict", "allow := x if some x in [true, false]", "evaluating", nil},

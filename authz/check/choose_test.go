@@ -85,7 +85,7 @@ func TestTheFirstPolicyThatFitsDecides(t *testing.T) {
 		if r.Path == "" {
 			r.Path = "/o"
 		}
-		r.Input = func() ([][2]*ast.Term, error) { return nil, nil }
+		r.Input = func([]reads.Path) ([][2]*ast.Term, error) { return nil, nil }
 		r.Destination = func() string { return tt.destination }
 		r.Extension = func(name string) string { return tt.extensions[name] }
 		d := b.Check(t.Context(), r)
@@ -103,7 +103,7 @@ func TestTheFirstPolicyThatFitsDecides(t *testing.T) {
 
 // ask is a request without a token.
 func ask() Request {
-	return Request{Method: http.MethodGet, Path: "/o", Input: func() ([][2]*ast.Term, error) { return nil, nil }}
+	return Request{Method: http.MethodGet, Path: "/o", Input: func([]reads.Path) ([][2]*ast.Term, error) { return nil, nil }}
 }
 
 func TestWithoutAPolicyThatFitsNothingPasses(t *testing.T) {
@@ -210,13 +210,13 @@ func TestOverloadShedsAndRecovers(t *testing.T) {
 	b.known.tokens = map[string]*verify.Token{"a": token("a")}
 	held, free := make(chan struct{}), make(chan struct{})
 	slow := ask()
-	slow.Input = func() ([][2]*ast.Term, error) {
+	slow.Input = func([]reads.Path) ([][2]*ast.Term, error) {
 		close(held)
 		<-free
 		return [][2]*ast.Term{{ast.StringTerm("go"), ast.BooleanTerm(true)}}, nil
 	}
 	quick := ask()
-	quick.Input = func() ([][2]*ast.Term, error) {
+	quick.Input = func([]reads.Path) ([][2]*ast.Term, error) {
 		return [][2]*ast.Term{{ast.StringTerm("go"), ast.BooleanTerm(true)}}, nil
 	}
 	remembered := quick

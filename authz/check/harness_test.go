@@ -165,7 +165,36 @@ func get(path string, authorization ...string) door {
 	return door{method: "GET", path: path, authorization: authorization}
 }
 
-func (d door) input() ([][2]*ast.Term, error) {
+// input has what is wanted and nothing else, so that whatever a policy reads
+// beyond that is found missing.
+func (d door) input(wanted []reads.Path) ([][2]*ast.Term, error) {
+	members := d.whole()
+	if wanted == nil {
+		return members, nil
+	}
+	return part(ast.NewObject(members...), wanted), nil
+}
+
+// part is the members of doc that lead to the wanted paths.
+func part(doc ast.Object, wanted []reads.Path) (members [][2]*ast.Term) {
+	below := map[string][]reads.Path{}
+	for _, path := range wanted {
+		below[path[0]] = append(below[path[0]], path[1:])
+	}
+	for name, paths := range below {
+		value := doc.Get(ast.StringTerm(name))
+		if value == nil {
+			continue
+		}
+		if object, ok := value.Value.(ast.Object); ok && len(paths[0]) > 0 {
+			value = ast.ObjectTerm(part(object, paths)...)
+		}
+		members = append(members, ast.Item(ast.StringTerm(name), value))
+	}
+	return members
+}
+
+func (d door) whole() [][2]*ast.Term {
 	headers := ast.NewObject()
 	for name, value := range d.headers {
 		headers.Insert(ast.StringTerm(name), ast.StringTerm(value))
@@ -181,12 +210,11 @@ func (d door) input() ([][2]*ast.Term, error) {
 	if d.body != nil {
 		members = append(members, [2]*ast.Term{ast.StringTerm("parsed_body"), ast.NewTerm(d.body)})
 	}
-	return members, nil
+	return members
 }
 
 func (d door) request() Request {
-	members, _ := d.input() // never fails
-	doc := ast.NewObject(members...)
+	doc := ast.NewObject(d.whole()...)
 	return Request{
 		Method: d.method, Path: d.path, Authorization: d.authorization, Input: d.input,
 		Key: func(dst []byte, path reads.Path) ([]byte, bool) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
+	"github.com/tegata/tegata/authz/policy/reads"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -66,7 +67,7 @@ func TestSettleWaitsForDecisionsUnderWay(t *testing.T) {
 		b.known.add("a", token("a"))
 		goOn := make(chan struct{})
 		r := get("/", "Bearer a").request()
-		r.Input = func() ([][2]*ast.Term, error) { <-goOn; return nil, nil }
+		r.Input = func([]reads.Path) ([][2]*ast.Term, error) { <-goOn; return nil, nil }
 		decided := make(chan Decision, 1)
 		go func() { decided <- b.Check(t.Context(), r) }()
 		synctest.Wait()

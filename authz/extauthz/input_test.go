@@ -74,7 +74,7 @@ func arrived(t *testing.T, req *authv3.CheckRequest) (*request, ast.Object) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	members, err := r.input()
+	members, err := r.input(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func BenchmarkInput(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := r.input(); err != nil {
+		if _, err := r.input(nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -64,7 +64,7 @@ func (r *request) field(path reads.Path) (value string, ok, scanned bool) {
 // document is the input as an object, built once.
 func (r *request) document() (ast.Object, error) {
 	if r.doc == nil {
-		members, err := r.input()
+		members, err := r.input(nil)
 		if err != nil {
 			return nil, err
 		}
@@ -73,10 +73,52 @@ func (r *request) document() (ast.Object, error) {
 	return r.doc, nil
 }
 
-// input builds the members of the input document.
-func (r *request) input() ([][2]*ast.Term, error) {
+// input builds the members of the input document: what is wanted from the
+// scanned fields alone, if they have it all, else everything.
+func (r *request) input(wanted []reads.Path) ([][2]*ast.Term, error) {
+	if members, ok := r.part(wanted); ok {
+		return members, nil
+	}
 	if err := r.decode(); err != nil {
 		return nil, err
 	}
 	return input.Members(r.full)
+}
+
+// Keys above the scanned fields.
+var (
+	keyAttributes = ast.StringTerm(httpPrefix[0])
+	keyRequest    = ast.StringTerm(httpPrefix[1])
+	keyHTTP       = ast.StringTerm(httpPrefix[2])
+	keyHeaders    = ast.StringTerm("headers")
+)
+
+// part builds the members that have what is wanted. ok is false if the scan
+// does not say it all.
+func (r *request) part(wanted []reads.Path) (members [][2]*ast.Term, ok bool) {
+	if wanted == nil || r.full != nil {
+		return nil, false
+	}
+	http, headers := ast.NewObject(), ast.NewObject()
+	for _, path := range wanted {
+		n := len(httpPrefix)
+		if len(path) <= n || !slices.Equal(path[:n], httpPrefix) {
+			return nil, false
+		}
+		value, there, scanned := r.field(path[n:])
+		if !scanned {
+			return nil, false
+		}
+		if !there {
+			continue
+		}
+		object := http
+		if len(path) == n+2 {
+			object = headers
+		}
+		object.Insert(ast.StringTerm(path[len(path)-1]), ast.StringTerm(value))
+	}
+	http.Insert(keyHeaders, ast.NewTerm(headers))
+	request := ast.ObjectTerm(ast.Item(keyHTTP, ast.NewTerm(http)))
+	return [][2]*ast.Term{ast.Item(keyAttributes, ast.ObjectTerm(ast.Item(keyRequest, request)))}, true
 }

@@ -227,7 +227,7 @@ func FuzzCheck(f *testing.F) {
 		f.Add(seed)
 	}
 	s, err := New(Config{Checker: checkerFunc(func(r check.Request) check.Decision {
-		_, _ = r.Input()
+		_, _ = r.Input(nil)
 		return check.Decision{Status: http.StatusForbidden}
 	})})
 	if err != nil {

@@ -69,7 +69,7 @@ func checkQuestion(t *testing.T, r *http.Request, q check.Request) {
 	if len(q.Authorization) != len(r.Header["Authorization"]) {
 		t.Fatalf("authorization = %q", q.Authorization)
 	}
-	if _, err := q.Input(); err != nil {
+	if _, err := q.Input(nil); err != nil {
 		t.Fatalf("no document: %v", err)
 	}
 	if _, ok := q.Key(nil, []string{"attributes"}); !ok {

@@ -277,7 +277,7 @@ func TestOnlyTrustedPeersAreBelieved(t *testing.T) {
 func document(t *testing.T, h func(checkerFunc) *Handler, r *http.Request) (doc ast.Object, key func([]byte, reads.Path) ([]byte, bool)) {
 	t.Helper()
 	w := ask(h(func(r check.Request) check.Decision {
-		members, err := r.Input()
+		members, err := r.Input(nil)
 		if err != nil {
 			t.Error(err)
 		}

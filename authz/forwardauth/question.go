@@ -38,13 +38,14 @@ func (q *question) check() check.Request {
 	}
 }
 
-func (q *question) input() ([][2]*ast.Term, error) { return input.Members(q.message()) }
+// input builds all of it, whatever is wanted: beside HTTP that is little.
+func (q *question) input([]reads.Path) ([][2]*ast.Term, error) { return input.Members(q.message()) }
 
 // key reads what the document has, which is built once. That costs some
 // microseconds, a fraction of what HTTP has cost by then.
 func (q *question) key(dst []byte, path reads.Path) ([]byte, bool) {
 	if q.doc == nil {
-		members, err := q.input()
+		members, err := q.input(nil)
 		if err != nil {
 			return nil, false
 		}

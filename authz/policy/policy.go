@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	opametrics "github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -214,6 +215,7 @@ func (p *Policy) run(ctx context.Context, body ast.Body, input ast.Value, tracer
 		WithStore(p.store).
 		WithTransaction(p.txn).
 		WithCancel(cancel).
+		WithMetrics(opametrics.NoOp()). // else it keeps timers that nobody reads
 		WithInput(ast.NewTerm(input))
 	if tracer != nil {
 		query = query.WithQueryTracer(tracer).WithIndexing(false)

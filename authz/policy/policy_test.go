@@ -281,7 +281,7 @@ func TestShippedPolicyIsCacheable(t *testing.T) {
 	if !r.Cacheable() {
 		t.Errorf("findings: %v", r.Findings)
 	}
-	want := "[input.attributes.request.http.method input.route input.token]"
+	want := "[input.attributes.request.http.method input.route input.token.client input.token.scopes input.token.subject]"
 	if got := fmt.Sprint(r.Paths); got != want {
 		t.Errorf("paths = %s, want %s", got, want)
 	}

@@ -27,7 +27,7 @@ func withToken(route string, scopes ...string) ast.Value {
 		ast.Item(ast.StringTerm("route"), ast.StringTerm(route)),
 		ast.Item(ast.StringTerm("method"), ast.StringTerm("GET")),
 		ast.Item(keyToken, ast.ObjectTerm(
-			ast.Item(keyScopes, scopeSet(scopes)),
+			ast.Item(keyScopes, scopeSet(scopes)), ast.Item(ast.StringTerm("subject"), ast.StringTerm("s")),
 			ast.Item(keyClaims, ast.ObjectTerm(ast.Item(scopeClaims[0], ast.StringTerm(list)))),
 		)),
 	)

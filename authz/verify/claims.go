@@ -52,14 +52,16 @@ func (i *issuer) read(h jose.Header, payload []byte) (t *Token, size int, err er
 			return nil, 0, wrongClaim(name)
 		}
 	}
-	return i.token(object, h.KeyID)
+	return i.token(object, payload, h.KeyID)
 }
 
-// token turns claims into a Token. iss and exp may be missing: then the issuer
-// is the one that was asked, and it did not say when the token expires.
-func (i *issuer) token(object map[string]any, key string) (t *Token, size int, err error) {
+// token turns claims, which payload is the text of, into a Token. iss and exp
+// may be missing: then the issuer is the one that was asked, and it did not say
+// when the token expires.
+func (i *issuer) token(object map[string]any, payload []byte, key string) (t *Token, size int, err error) {
 	c := claims{object: object}
 	t = &Token{
+		payload: payload,
 		Revocation: revocation.Token{
 			Issuer:   i.trust.Issuer,
 			ID:       c.text("jti"),
@@ -90,10 +92,8 @@ func (i *issuer) token(object map[string]any, key string) (t *Token, size int, e
 	case !i.trust.InsecureAnyAudience && !slices.ContainsFunc(audience, i.isAudience):
 		return nil, 0, ErrAudience
 	}
-	if t.Input, err = input(t, object); err != nil {
-		return nil, 0, err
-	}
-	return t, entryFrame + sizeOf(object), nil
+	t.Input = input(t)
+	return t, entryFrame + len(payload) + sizeOf(object), nil
 }
 
 func (i *issuer) isAudience(name string) bool { return slices.Contains(i.trust.Audience, name) }
@@ -215,29 +215,58 @@ func (c *claims) scopes(name string) []string {
 	return scopes
 }
 
-// input builds the input.token document. Building it computes every hash, and
-// its objects and sets sort themselves under a sync.Once: it can be read by
-// many evaluations at once.
-func input(t *Token, object map[string]any) (*ast.Term, error) {
-	all, err := ast.InterfaceToValue(object)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
-	}
-	document := ast.NewObject(
-		ast.Item(ast.StringTerm("issuer"), ast.StringTerm(t.Revocation.Issuer)),
-		ast.Item(ast.StringTerm("claims"), ast.NewTerm(all)),
-		ast.Item(ast.StringTerm("scopes"), set(t.Scopes)),
-		ast.Item(ast.StringTerm("subject"), ast.StringTerm(t.Revocation.Subject)),
+// input builds the input.token document, but for the claims. Building it
+// computes every hash, and its objects and sets sort themselves under a
+// sync.Once: it can be read by many evaluations at once.
+func input(t *Token) *ast.Term {
+	members := make([][2]*ast.Term, 0, 6)
+	members = append(members,
+		ast.Item(keyIssuer, ast.StringTerm(t.Revocation.Issuer)),
+		ast.Item(keyScopes, set(t.Scopes)),
+		ast.Item(keySubject, ast.StringTerm(t.Revocation.Subject)),
 	)
-	for name, value := range map[string]string{"client": t.Revocation.Client, "session": t.Revocation.Session} {
-		if value != "" {
-			document.Insert(ast.StringTerm(name), ast.StringTerm(value))
-		}
+	if client := t.Revocation.Client; client != "" {
+		members = append(members, ast.Item(keyClient, ast.StringTerm(client)))
+	}
+	if session := t.Revocation.Session; session != "" {
+		members = append(members, ast.Item(keySession, ast.StringTerm(session)))
 	}
 	if names := t.Binding.names(); names != nil {
-		document.Insert(ast.StringTerm("binding"), set(names))
+		members = append(members, ast.Item(keyBinding, set(names)))
 	}
-	return ast.NewTerm(document), nil
+	return ast.NewTerm(ast.NewObject(members...))
+}
+
+// Keys of the input.token document.
+var (
+	keyIssuer  = ast.StringTerm("issuer")
+	keyClaims  = ast.StringTerm("claims")
+	keyScopes  = ast.StringTerm("scopes")
+	keySubject = ast.StringTerm("subject")
+	keyClient  = ast.StringTerm("client")
+	keySession = ast.StringTerm("session")
+	keyBinding = ast.StringTerm("binding")
+)
+
+// Document is the whole input.token document: Input and the claims, all of
+// them. Most policies never look at those, and as terms they take most of a
+// token's memory, so they are made when they are first asked for.
+func (t *Token) Document() *ast.Term {
+	t.whole.Do(func() {
+		t.all = t.Input
+		object, err := jose.ReadObject(t.payload)
+		if err != nil { // of a Token that was not read from a payload
+			return
+		}
+		claims, err := ast.InterfaceToValue(object)
+		if err != nil {
+			return // never: the object has nothing but JSON's types
+		}
+		whole := ast.NewObject(ast.Item(keyClaims, ast.NewTerm(claims)))
+		t.Input.Value.(ast.Object).Foreach(func(k, v *ast.Term) { whole.Insert(k, v) })
+		t.all = ast.NewTerm(whole)
+	})
+	return t.all
 }
 
 func set(names []string) *ast.Term {

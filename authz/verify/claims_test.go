@@ -42,7 +42,7 @@ func TestWhatIsAcceptedIsRead(t *testing.T) {
 		{"iat within leeway", map[string]any{"iat": start.Add(defaultLeeway).Unix()}, nil},
 		{"exp within leeway", map[string]any{"exp": start.Add(time.Second - defaultLeeway).Unix()}, nil},
 		{"claims of its own", map[string]any{"x": map[string]any{"y": []any{nil, true, 1.5, "z"}}}, func(t *Token) bool {
-			return strings.Contains(t.Input.String(), `"x": {"y": [null, true, 1.5, "z"]}`)
+			return strings.Contains(t.Document().String(), `"x": {"y": [null, true, 1.5, "z"]}`)
 		}},
 	}
 	v := w.verifier(t, nil)
@@ -51,7 +51,7 @@ func TestWhatIsAcceptedIsRead(t *testing.T) {
 			t.Parallel()
 			token := verified(t, v, w.token(t, tt.claims))
 			if tt.check != nil && !tt.check(token) {
-				t.Errorf("got %+v, scopes %q, input %v", token.Revocation, token.Scopes, token.Input)
+				t.Errorf("got %+v, scopes %q, input %v", token.Revocation, token.Scopes, token.Document())
 			}
 		})
 	}
@@ -61,7 +61,7 @@ func TestWhatIsNotThereIsUndefined(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "k1")
 	token := verified(t, w.verifier(t, nil), w.token(t, map[string]any{"azp": nil, "client_id": nil, "sid": nil, "scope": nil}))
-	input := token.Input.Value.(ast.Object)
+	input := token.Document().Value.(ast.Object)
 	for _, name := range []string{"client", "session"} {
 		if got := input.Get(ast.StringTerm(name)); got != nil {
 			t.Errorf("%s: got %v, want undefined", name, got)
@@ -144,7 +144,7 @@ allow if {
 	for range 8 {
 		wg.Go(func() {
 			for range 20 {
-				input := ast.NewObject(ast.Item(ast.StringTerm("token"), token.Input))
+				input := ast.NewObject(ast.Item(ast.StringTerm("token"), token.Document()))
 				result, err := query.Eval(t.Context(), rego.EvalParsedInput(input))
 				if err != nil || !result.Allowed() {
 					t.Errorf("got %v, %v", result, err)

@@ -90,7 +90,7 @@ func TestABoundTokenIsTakenWithAProof(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		input := got.Input.Value.(ast.Object).Get(ast.StringTerm("binding"))
+		input := got.Document().Value.(ast.Object).Get(ast.StringTerm("binding"))
 		if input.String() != `{"dpop"}` {
 			t.Errorf("input.token.binding: got %v", input)
 		}

@@ -300,7 +300,7 @@ func (i *issuer) readAnswer(body []byte) (t *Token, size int, err error) {
 	case !isAccess(object):
 		return nil, 0, fmt.Errorf("%w: no access token, says the issuer", ErrType)
 	}
-	return i.token(object, "")
+	return i.token(object, body, "")
 }
 
 // isAccess looks at token_type (RFC 6749 §7.1) and at token_use, by which some

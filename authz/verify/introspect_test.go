@@ -122,7 +122,7 @@ func TestAnOpaqueTokenIsAskedAbout(t *testing.T) {
 	if !slices.Equal(token.Scopes, []string{"orders:read", "orders:write"}) || !token.Expires.Equal(start.Add(5*time.Minute)) {
 		t.Errorf("got scopes %q, expiry %v", token.Scopes, token.Expires)
 	}
-	if got := token.Input.String(); !strings.Contains(got, `"username": "alice"`) || !strings.Contains(got, `"issuer": "`+home+`"`) {
+	if got := token.Document().String(); !strings.Contains(got, `"username": "alice"`) || !strings.Contains(got, `"issuer": "`+home+`"`) {
 		t.Errorf("input.token: got %s", got)
 	}
 	id, secret, ok := o.seen.BasicAuth()

@@ -81,7 +81,7 @@ allow if {
 	if err != nil {
 		t.Fatal(err)
 	}
-	document := ast.NewObject(ast.Item(ast.StringTerm("token"), person.Input))
+	document := ast.NewObject(ast.Item(ast.StringTerm("token"), person.Document()))
 	if result, err := query.Eval(t.Context(), rego.EvalParsedInput(document)); err != nil || !result.Allowed() {
 		t.Errorf("got %v, %v", result, err)
 	}

@@ -19,7 +19,7 @@ func TestUncheckedReadsWhatNobodySigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if token.Revocation.Subject != "s" || token.Revocation.Client != "c" || !slices.Equal(token.Scopes, []string{"a", "b"}) || token.Input == nil {
+	if token.Revocation.Subject != "s" || token.Revocation.Client != "c" || !slices.Equal(token.Scopes, []string{"a", "b"}) || token.Document() == nil {
 		t.Errorf("token = %+v", token)
 	}
 	if token, err = Unchecked(unsigned(claims), "scp"); err != nil || !slices.Equal(token.Scopes, []string{"d"}) {

@@ -99,11 +99,15 @@ type Token struct {
 	NotBefore  time.Time // nbf, or zero
 	Scopes     []string  // in the token's order, each once
 	Binding    Binding   // what it is bound to, and was proved
-	// Input is the input.token document: issuer, claims, scopes (a set),
-	// subject, client, session, binding (a set of "dpop" and "mtls").
+	// Input is the input.token document but for the claims: issuer, scopes (a
+	// set), subject, client, session, binding (a set of "dpop" and "mtls").
 	// Ready-made, shared, never changed. client, session and binding are
 	// undefined if the token has none.
 	Input *ast.Term
+
+	payload []byte // of which Document makes the claims
+	whole   sync.Once
+	all     *ast.Term
 
 	// AliveAt and Memo are for the owner above: verify never reads them.
 	// AliveAt is a revocation.Set's generation, plus one, at which the token

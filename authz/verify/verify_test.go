@@ -173,7 +173,7 @@ func TestAGoodTokenIsReadWhole(t *testing.T) {
 		`"iss": "https://id.example/realms/demo", "jti": "onrtac:1", "rev": 7, "scope": "orders:read orders:write", ` +
 		`"sid": "s-1", "sub": "alice", "typ": "Bearer"}, "client": "shop", "issuer": "https://id.example/realms/demo", ` +
 		`"scopes": {"orders:read", "orders:write"}, "session": "s-1", "subject": "alice"}`
-	if s := got.Input.String(); s != want {
+	if s := got.Document().String(); s != want {
 		t.Errorf("input.token:\ngot  %s\nwant %s", s, want)
 	}
 }

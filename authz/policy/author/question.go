@@ -266,7 +266,8 @@ func (a asked) request() (check.Request, error) {
 	}
 	document := ast.NewObject(members...)
 	return check.Request{
-		Method: a.method, Path: a.path, Host: a.host, Authorization: a.authorization, Input: a.members,
+		Method: a.method, Path: a.path, Host: a.host, Authorization: a.authorization,
+		Input: func([]reads.Path) ([][2]*ast.Term, error) { return a.members() },
 		Key: func(dst []byte, path reads.Path) ([]byte, bool) {
 			v, err := document.Find(path.Ref())
 			if err != nil {

@@ -37,6 +37,12 @@ type Reads struct {
 // Cacheable reports whether equal values at Paths imply equal decisions.
 func (r Reads) Cacheable() bool { return len(r.Findings) == 0 }
 
+// Known reports whether Paths are all that the policy reads of its input.
+// Unlike a cacheable one, it may depend on more than its input.
+func (r Reads) Known() bool {
+	return !slices.ContainsFunc(r.Findings, func(f Finding) bool { return !f.Impure })
+}
+
 // Path is a path below input, such as ["attributes", "request", "http", "method"].
 type Path []string
 
