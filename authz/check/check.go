@@ -494,7 +494,7 @@ func (s *steps) read() (ast.Value, error) {
 		}
 	}
 	if token == nil && s.d.Token != nil {
-		token = s.d.Token.Input
+		token = s.d.Token.Brief()
 	}
 	return s.complete(wanted, token)
 }

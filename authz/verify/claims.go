@@ -25,34 +25,15 @@ var keycloakAccess = []string{"Bearer", keycloakDPoP}
 // keycloakDPoP is the typ claim of an access token that is bound to a key.
 const keycloakDPoP = "DPoP"
 
-// issuerOf reads iss of a payload that nobody has verified yet.
-func issuerOf(payload []byte) (string, error) {
-	var c struct {
-		Issuer any `json:"iss"`
-	}
-	if err := jose.ReadClaims(payload, &c); err != nil {
-		return "", refused(err)
-	}
-	name, ok := c.Issuer.(string)
-	if !ok {
-		return "", wrongClaim("iss")
-	}
-	return name, nil
-}
-
-// read turns the claims of a payload whose signature holds into a Token,
-// and says how many bytes it takes. The clock is not its business.
-func (i *issuer) read(h jose.Header, payload []byte) (t *Token, size int, err error) {
-	object, err := jose.ReadObject(payload)
-	if err != nil {
-		return nil, 0, refused(err)
-	}
+// read turns the claims of a token whose signature holds into a Token, and says
+// how many bytes it takes. The clock is not its business.
+func (i *issuer) read(h jose.Header, u unverified) (t *Token, size int, err error) {
 	for _, name := range []string{"iss", "exp"} {
-		if _, ok := object[name]; !ok {
+		if _, ok := u.claims[name]; !ok {
 			return nil, 0, wrongClaim(name)
 		}
 	}
-	return i.token(object, payload, h.KeyID)
+	return i.token(u.claims, u.Payload(), h.KeyID)
 }
 
 // token turns claims, which payload is the text of, into a Token. iss and exp
@@ -92,8 +73,7 @@ func (i *issuer) token(object map[string]any, payload []byte, key string) (t *To
 	case !i.trust.InsecureAnyAudience && !slices.ContainsFunc(audience, i.isAudience):
 		return nil, 0, ErrAudience
 	}
-	t.Input = input(t)
-	return t, entryFrame + len(payload) + sizeOf(object), nil
+	return t, entryFrame + len(payload)*5/4 + sizeOf(object), nil // allocation rounds up
 }
 
 func (i *issuer) isAudience(name string) bool { return slices.Contains(i.trust.Audience, name) }
@@ -215,11 +195,14 @@ func (c *claims) scopes(name string) []string {
 	return scopes
 }
 
-// input builds the input.token document, but for the claims. Building it
-// computes every hash, and its objects and sets sort themselves under a
-// sync.Once: it can be read by many evaluations at once.
-func input(t *Token) *ast.Term {
-	members := make([][2]*ast.Term, 0, 6)
+// Brief makes the input.token document but for the claims: issuer, scopes (a
+// set), subject, client, session, binding (a set of "dpop" and "mtls"). client,
+// session and binding are undefined if the token has none. It is not kept:
+// what is decided about a token is, and terms take much memory.
+func (t *Token) Brief() *ast.Term { return ast.NewTerm(ast.NewObject(t.members()...)) }
+
+func (t *Token) members() [][2]*ast.Term {
+	members := make([][2]*ast.Term, 0, 7)
 	members = append(members,
 		ast.Item(keyIssuer, ast.StringTerm(t.Revocation.Issuer)),
 		ast.Item(keyScopes, set(t.Scopes)),
@@ -234,7 +217,24 @@ func input(t *Token) *ast.Term {
 	if names := t.Binding.names(); names != nil {
 		members = append(members, ast.Item(keyBinding, set(names)))
 	}
-	return ast.NewTerm(ast.NewObject(members...))
+	return members
+}
+
+// Document is the whole input.token document: that of Brief and the claims, all
+// of them. It is made when it is first asked for, and shared from then on:
+// building it computes every hash, and its objects and sets sort themselves
+// under a sync.Once, so that many evaluations can read it at once.
+func (t *Token) Document() *ast.Term {
+	t.whole.Do(func() {
+		members := t.members()
+		if object, err := jose.ReadObject(t.payload); err == nil { // read has read it
+			if claims, err := ast.InterfaceToValue(object); err == nil {
+				members = append(members, ast.Item(keyClaims, ast.NewTerm(claims)))
+			}
+		}
+		t.document = ast.NewTerm(ast.NewObject(members...))
+	})
+	return t.document
 }
 
 // Keys of the input.token document.
@@ -247,27 +247,6 @@ var (
 	keySession = ast.StringTerm("session")
 	keyBinding = ast.StringTerm("binding")
 )
-
-// Document is the whole input.token document: Input and the claims, all of
-// them. Most policies never look at those, and as terms they take most of a
-// token's memory, so they are made when they are first asked for.
-func (t *Token) Document() *ast.Term {
-	t.whole.Do(func() {
-		t.all = t.Input
-		object, err := jose.ReadObject(t.payload)
-		if err != nil { // of a Token that was not read from a payload
-			return
-		}
-		claims, err := ast.InterfaceToValue(object)
-		if err != nil {
-			return // never: the object has nothing but JSON's types
-		}
-		whole := ast.NewObject(ast.Item(keyClaims, ast.NewTerm(claims)))
-		t.Input.Value.(ast.Object).Foreach(func(k, v *ast.Term) { whole.Insert(k, v) })
-		t.all = ast.NewTerm(whole)
-	})
-	return t.all
-}
 
 func set(names []string) *ast.Term {
 	s := ast.NewSetWithCapacity(len(names))

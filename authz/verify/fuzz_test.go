@@ -55,7 +55,11 @@ func FuzzClaims(f *testing.F) {
 	}
 	f.Add([]byte(`{"iss":"` + home + `","aud":"` + audience + `","sub":"s","exp":1,"exp":2}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		token, size, err := i.read(jose.Header{KeyID: "k1"}, payload)
+		u, err := takeApart(unsigned(string(payload)))
+		if err != nil {
+			return
+		}
+		token, size, err := i.read(jose.Header{KeyID: "k1"}, u)
 		if err != nil {
 			return
 		}

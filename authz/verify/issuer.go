@@ -151,7 +151,8 @@ func (i *issuer) asks(compact string) bool {
 
 // verify judges a token that claims to be of this issuer. The cheap checks come
 // first: what is never accepted must not make anybody fetch keys.
-func (i *issuer) verify(ctx context.Context, compact string, h jose.Header) (*entry, error) {
+func (i *issuer) verify(ctx context.Context, u unverified) (*entry, error) {
+	h := u.Header()
 	if !slices.Contains(i.trust.Algorithms, h.Algorithm) {
 		return nil, ErrAlgorithm
 	}
@@ -159,14 +160,13 @@ func (i *issuer) verify(ctx context.Context, compact string, h jose.Header) (*en
 	if err != nil {
 		return nil, refused(err)
 	}
-	h, payload, err := set.Verify(compact, jose.Accept{Algorithms: i.trust.Algorithms, Types: i.trust.Types})
-	if err != nil {
+	if err := set.VerifyParsed(u.Parsed, jose.Accept{Algorithms: i.trust.Algorithms, Types: i.trust.Types}); err != nil {
 		return nil, refused(err)
 	}
 	if h.KeyID == "" { // allowed in a set of one key
 		h.KeyID = set.Keys()[0].ID
 	}
-	token, size, err := i.read(h, payload)
+	token, size, err := i.read(h, u)
 	if err != nil {
 		return nil, err
 	}

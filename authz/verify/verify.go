@@ -99,15 +99,9 @@ type Token struct {
 	NotBefore  time.Time // nbf, or zero
 	Scopes     []string  // in the token's order, each once
 	Binding    Binding   // what it is bound to, and was proved
-	// Input is the input.token document but for the claims: issuer, scopes (a
-	// set), subject, client, session, binding (a set of "dpop" and "mtls").
-	// Ready-made, shared, never changed. client, session and binding are
-	// undefined if the token has none.
-	Input *ast.Term
-
-	payload []byte // of which Document makes the claims
-	whole   sync.Once
-	all     *ast.Term
+	payload    []byte    // of which Document makes the claims
+	whole      sync.Once
+	document   *ast.Term
 
 	// AliveAt and Memo are for the owner above: verify never reads them.
 	// AliveAt is a revocation.Set's generation, plus one, at which the token
@@ -209,7 +203,7 @@ func (v *Verifier) verify(ctx context.Context, compact string) (*Token, error) {
 // miss does all of the work for one token. What is not accepted is not cached.
 // old is what was known of the token, or nil.
 func (v *Verifier) miss(ctx context.Context, key digest, compact string, old *entry) (*entry, error) {
-	i, header, err := v.whose(compact)
+	i, u, err := v.whose(compact)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +211,7 @@ func (v *Verifier) miss(ctx context.Context, key digest, compact string, old *en
 	if i.asks(compact) {
 		e, err = i.introspect(ctx, key, compact, old)
 	} else {
-		e, err = i.verify(ctx, compact, header)
+		e, err = i.verify(ctx, u)
 	}
 	if err == nil {
 		err = i.checkTime(e.token, v.now())
@@ -228,23 +222,39 @@ func (v *Verifier) miss(ctx context.Context, key digest, compact string, old *en
 	return e, nil
 }
 
-// whose is the issuer that a JWT names, nothing of which is believed yet, or
-// the one whose opaque tokens are taken.
-func (v *Verifier) whose(compact string) (*issuer, jose.Header, error) {
+// unverified is a JWT that was taken apart; nothing of it is believed yet.
+type unverified struct {
+	jose.Parsed
+	claims map[string]any
+}
+
+// whose is the issuer that a JWT names, or the one whose opaque tokens are
+// taken.
+func (v *Verifier) whose(compact string) (*issuer, unverified, error) {
 	if v.opaque != nil && !isJWT(compact) {
-		return v.opaque, jose.Header{}, nil
+		return v.opaque, unverified{}, nil
 	}
-	header, payload, err := jose.Unverified(compact)
+	u, err := takeApart(compact)
 	if err != nil {
-		return nil, header, refused(err)
+		return nil, u, err
 	}
-	name, err := issuerOf(payload)
-	if err != nil {
-		return nil, header, err
+	name, ok := u.claims["iss"].(string)
+	if !ok {
+		return nil, u, wrongClaim("iss")
 	}
 	i := v.issuers[name]
 	if i == nil {
-		return nil, header, ErrIssuer
+		return nil, u, ErrIssuer
 	}
-	return i, header, nil
+	return i, u, nil
+}
+
+func takeApart(compact string) (u unverified, err error) {
+	if u.Parsed, err = jose.Parse(compact); err == nil {
+		u.claims, err = jose.ReadObject(u.Payload())
+	}
+	if err != nil {
+		return u, refused(err)
+	}
+	return u, nil
 }

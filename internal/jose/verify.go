@@ -16,24 +16,33 @@ import (
 // ErrMalformed, ErrAlgorithm, ErrType, ErrUnknownKey, ErrSignature; the
 // payload is nil unless all steps passed.
 func (s *KeySet) Verify(compact string, a Accept) (Header, []byte, error) {
-	c, err := parse(compact)
+	p, err := Parse(compact)
 	if err != nil {
 		return Header{}, nil, err
 	}
-	if !slices.Contains(a.Algorithms, c.header.Algorithm) || !asymmetric(c.header.Algorithm) {
-		return c.header, nil, ErrAlgorithm
+	if err := s.VerifyParsed(p, a); err != nil {
+		return p.c.header, nil, err
 	}
-	if err := checkType(c.header.Type, a.Types); err != nil {
-		return c.header, nil, err
+	return p.c.header, p.c.payload, nil
+}
+
+// VerifyParsed is Verify for a token that was taken apart before.
+func (s *KeySet) VerifyParsed(p Parsed, a Accept) error {
+	h := p.c.header
+	if !slices.Contains(a.Algorithms, h.Algorithm) || !asymmetric(h.Algorithm) {
+		return ErrAlgorithm
 	}
-	key, err := s.find(c.header)
+	if err := checkType(h.Type, a.Types); err != nil {
+		return err
+	}
+	key, err := s.find(h)
 	if err != nil {
-		return c.header, nil, err
+		return err
 	}
-	if !verify(key, c) {
-		return c.header, nil, ErrSignature
+	if !verify(key, p.c) {
+		return ErrSignature
 	}
-	return c.header, c.payload, nil
+	return nil
 }
 
 // VerifyHS512 is Verify for SignHS512.
