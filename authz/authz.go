@@ -51,8 +51,8 @@ type Config struct {
 	Shadow   bool // Policy only shadows, see check.Named
 	Policies []NamedPolicy
 
-	Evaluations int           // of policies at once; default 32 for each processor
-	Patience    time.Duration // how long one more waits for its turn; default 20 ms
+	Turns    int           // signatures checked and policies evaluated at once; default 32 for each processor
+	Patience time.Duration // how long one more waits for its turn; default 20 ms
 
 	Watch        grpc.ClientConnInterface // the upstream of revocations; made with watch.DialOptions
 	WatchNode    string                   // our name, as operators of the upstream see it

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tegata/tegata/authz/check"
 	"github.com/tegata/tegata/authz/policy"
+	"github.com/tegata/tegata/authz/turns"
 	"github.com/tegata/tegata/authz/verify"
 	"github.com/tegata/tegata/revocation"
 	"github.com/tegata/tegata/revocation/watch"
@@ -39,7 +40,7 @@ func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 		return nil, err
 	}
 	decide := check.Config{
-		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Shadow: c.Shadow, Evaluations: c.Evaluations, Patience: c.Patience,
+		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Shadow: c.Shadow,
 		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
 		Revocations: revocation.NewSet(),
 		Trust:       k.trust,
@@ -51,7 +52,9 @@ func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 		return nil, err
 	}
 	var err error
+	decide.Turns = turns.New(c.Turns, c.Patience)
 	verification := verify.Config{
+		Turns:   decide.Turns,
 		Issuers: c.Issuers, DPoP: c.DPoP, HTTP: c.HTTP, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
 	}
 	if before != nil {

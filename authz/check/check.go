@@ -19,6 +19,7 @@ import (
 	"github.com/tegata/tegata/authz/credential"
 	"github.com/tegata/tegata/authz/policy"
 	"github.com/tegata/tegata/authz/policy/reads"
+	"github.com/tegata/tegata/authz/turns"
 	"github.com/tegata/tegata/authz/verify"
 	"github.com/tegata/tegata/revocation"
 )
@@ -77,7 +78,7 @@ const (
 	PolicyError       Reason = "policy_error"                     // 403 (500 never leaves: fail closed)
 	NoPolicy          Reason = "no_policy"                        // 403: no policy is for this request
 	StaleRevocations  Reason = "stale_revocations"                // 503, Retry-After
-	Overloaded        Reason = "overloaded"                       // 503: too many evaluations under way
+	Overloaded        Reason = "overloaded"                       // 503: too much under way
 	NotReady          Reason = "not_ready"                        // 503: no snapshot, keys or policy yet
 )
 
@@ -165,8 +166,7 @@ type Config struct {
 	Trust       func(issuer string) revocation.Trust // read after a decision began
 	OnStale     OnStale                              // default Deny
 	NoCache     bool                                 // evaluate every request
-	Evaluations int                                  // at once; default 32 for each processor
-	Patience    time.Duration                        // how long one more waits for its turn; default 20 ms
+	Turns       *turns.Turns                         // for evaluations; nil: no bound
 	Record      func(context.Context, Record)        // is told of every decision; must not block
 	Now         func() time.Time
 	NewID       func() string // decision ids; default: 128 random bits
@@ -179,7 +179,6 @@ type Config struct {
 type Checker struct {
 	c       Config
 	choice  choice
-	gate    gate
 	metrics *metrics
 	noise   *rate.Limiter // of what goes wrong on our side
 
@@ -227,7 +226,7 @@ func New(c Config) (*Checker, error) {
 		return nil, err
 	}
 	return &Checker{
-		c: c, choice: choice, gate: newGate(c.Evaluations, c.Patience), metrics: m, noise: rate.NewLimiter(1, 10),
+		c: c, choice: choice, metrics: m, noise: rate.NewLimiter(1, 10),
 		suggestions: rate.NewLimiter(suggestionsASecond, suggestionsASecond),
 	}, nil
 }
@@ -318,6 +317,9 @@ func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
 	}
 	token, err := s.c.c.Verifier.VerifyBound(ctx, s.presented(cred))
 	switch {
+	case errors.Is(err, turns.ErrNone):
+		s.refuse(Overloaded, nil)
+		return false
 	case errors.Is(err, verify.ErrUnavailable):
 		s.refuse(NotReady, err)
 		return false
@@ -416,7 +418,7 @@ func (s *steps) decide(ctx context.Context) bool {
 		}
 	}
 	err := s.evaluate(ctx)
-	if errors.Is(err, errOverloaded) {
+	if errors.Is(err, turns.ErrNone) {
 		s.refuse(Overloaded, nil)
 		return false
 	}
@@ -433,10 +435,10 @@ func (s *steps) decide(ctx context.Context) bool {
 
 // evaluate evaluates the policy when it is this request's turn.
 func (s *steps) evaluate(ctx context.Context) error {
-	if err := s.c.gate.enter(ctx); err != nil {
+	if err := s.c.c.Turns.Take(ctx); err != nil {
 		return err
 	}
-	defer s.c.gate.leave()
+	defer s.c.c.Turns.Give()
 	input, err := s.read()
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/tegata/tegata/authz/policy"
 	"github.com/tegata/tegata/authz/policy/reads"
+	"github.com/tegata/tegata/authz/turns"
 	"github.com/tegata/tegata/authz/verify"
 	"github.com/tegata/tegata/revocation"
 )
@@ -206,7 +206,7 @@ allow := {"allowed": true, "headers": {"x-up": "1"}} if "read" in input.token.sc
 // remembered goes on; afterwards all is well.
 func TestOverloadShedsAndRecovers(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, `allow := input.go`, func(c *Config) { c.Evaluations, c.Patience = 1, time.Millisecond })
+	b := newBench(t, `allow := input.go`, func(c *Config) { c.Turns = turns.New(1, time.Millisecond) })
 	b.known.tokens = map[string]*verify.Token{"a": token("a")}
 	held, free := make(chan struct{}), make(chan struct{})
 	slow := ask()
@@ -243,23 +243,6 @@ func TestOverloadShedsAndRecovers(t *testing.T) {
 	wg.Wait()
 	if d := b.Check(t.Context(), quick); !d.Allowed {
 		t.Errorf("after the overload: %+v", d)
-	}
-}
-
-func TestAGateThatIsGivenUpIsNotEntered(t *testing.T) {
-	t.Parallel()
-	g := newGate(1, time.Hour)
-	if err := g.enter(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := g.enter(ctx); !errors.Is(err, errOverloaded) {
-		t.Errorf("enter = %v", err)
-	}
-	g.leave()
-	if err := g.enter(t.Context()); err != nil {
-		t.Errorf("enter = %v: a turn was lost", err)
 	}
 }
 

@@ -61,7 +61,7 @@ func (v *Verifier) Verify(ctx context.Context, compact string) (*Token, error) {
 func (v *Verifier) VerifyBound(ctx context.Context, p Presented) (*Token, error) {
 	token, err := v.verify(ctx, p.Token)
 	if err == nil {
-		err = v.checkBinding(token, &p)
+		err = v.checkBinding(ctx, token, &p)
 	}
 	v.metrics.verified(err)
 	if err != nil {
@@ -72,7 +72,7 @@ func (v *Verifier) VerifyBound(ctx context.Context, p Presented) (*Token, error)
 
 // checkBinding holds how a token was presented against what it is bound to.
 // The proof comes last: looking at it uses it up.
-func (v *Verifier) checkBinding(t *Token, p *Presented) error {
+func (v *Verifier) checkBinding(ctx context.Context, t *Token, p *Presented) error {
 	bound := t.Binding.Key != nil
 	switch {
 	case p.Scheme != SchemeBearer && p.Scheme != SchemeDPoP:
@@ -90,6 +90,10 @@ func (v *Verifier) checkBinding(t *Token, p *Presented) error {
 	if !bound {
 		return nil
 	}
+	if err := v.turns.Take(ctx); err != nil {
+		return err
+	}
+	defer v.turns.Give()
 	return v.proofs.check(p, *t.Binding.Key, v.now())
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tegata/tegata/authz/turns"
 	"github.com/tegata/tegata/internal/jose"
 )
 
@@ -352,4 +353,24 @@ func TestManyAtOnce(t *testing.T) {
 	cancel()
 	running.Wait()
 	checkWhole(t, v.cache)
+}
+
+// TestKnownTokensTakeNoTurn: while all turns are taken by the signatures of
+// others, tokens that were seen before are taken as ever.
+func TestKnownTokensTakeNoTurn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "k1")
+	all := turns.New(1, time.Millisecond)
+	v := w.verifier(t, func(c *Config) { c.Turns = all })
+	known, fresh := w.token(t, nil), w.token(t, map[string]any{"jti": "fresh"})
+	verified(t, v, known)
+	if err := all.Take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	verified(t, v, known)
+	if _, err := v.Verify(t.Context(), fresh); !errors.Is(err, turns.ErrNone) {
+		t.Errorf("a signature was checked out of turn: %v", err)
+	}
+	all.Give()
+	verified(t, v, fresh)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tegata/tegata/authz/turns"
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/internal/jwks"
 )
@@ -151,7 +152,7 @@ func (i *issuer) asks(compact string) bool {
 
 // verify judges a token that claims to be of this issuer. The cheap checks come
 // first: what is never accepted must not make anybody fetch keys.
-func (i *issuer) verify(ctx context.Context, u unverified) (*entry, error) {
+func (i *issuer) verify(ctx context.Context, u unverified, t *turns.Turns) (*entry, error) {
 	h := u.Header()
 	if !slices.Contains(i.trust.Algorithms, h.Algorithm) {
 		return nil, ErrAlgorithm
@@ -160,6 +161,10 @@ func (i *issuer) verify(ctx context.Context, u unverified) (*entry, error) {
 	if err != nil {
 		return nil, refused(err)
 	}
+	if err := t.Take(ctx); err != nil { // not sooner: a turn must not wait for keys
+		return nil, err
+	}
+	defer t.Give()
 	if err := set.VerifyParsed(u.Parsed, jose.Accept{Algorithms: i.trust.Algorithms, Types: i.trust.Types}); err != nil {
 		return nil, refused(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tegata/tegata/authz/turns"
 )
 
 // results are the values of the label result; what is none of these errors is "ok".
@@ -28,6 +30,7 @@ var results = []struct {
 	{ErrProof, "proof"},
 	{ErrNonce, "nonce"},
 	{ErrUnavailable, "unavailable"},
+	{turns.ErrNone, "overloaded"},
 }
 
 // metrics are the figures of a Verifier; see docs/operating.md.

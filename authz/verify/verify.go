@@ -29,6 +29,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tegata/tegata/authz/turns"
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/revocation"
 )
@@ -40,6 +41,7 @@ import (
 //	ErrNonce          401  DPoP error="use_dpop_nonce", and Nonce in the header DPoP-Nonce   RFC 9449 §9
 //	ErrBinding        401  error="invalid_token", by both schemes if the token was meant for DPoP   RFC 9449 §7.1, RFC 8705 §3
 //	ErrUnavailable    503  none
+//	turns.ErrNone     503  none
 //	all others        401  error="invalid_token"   RFC 6750 §3.1
 var (
 	ErrMalformed   = errors.New("malformed")
@@ -82,6 +84,7 @@ type Config struct {
 	DPoP       DPoP
 	HTTP       *http.Client          // fetches keys; default http.DefaultClient
 	Now        func() time.Time      // default time.Now
+	Turns      *turns.Turns          // for checking signatures; nil: no bound
 	CacheSize  int                   // tokens, default 50,000
 	CacheBytes int                   // estimated, default 128 MiB
 	Logger     *slog.Logger          // default: none
@@ -117,6 +120,7 @@ type Verifier struct {
 	now     func() time.Time
 	cache   *cache
 	proofs  *proofs
+	turns   *turns.Turns
 	metrics *metrics
 }
 
@@ -129,6 +133,7 @@ func New(c Config) (*Verifier, error) {
 	v := &Verifier{
 		issuers: make(map[string]*issuer, len(c.Issuers)),
 		now:     c.Now,
+		turns:   c.Turns,
 		cache:   newCache(c.CacheSize, c.CacheBytes),
 	}
 	if v.proofs, err = newProofs(c.DPoP, c.Before); err != nil {
@@ -211,7 +216,7 @@ func (v *Verifier) miss(ctx context.Context, key digest, compact string, old *en
 	if i.asks(compact) {
 		e, err = i.introspect(ctx, key, compact, old)
 	} else {
-		e, err = i.verify(ctx, u)
+		e, err = i.verify(ctx, u, v.turns)
 	}
 	if err == nil {
 		err = i.checkTime(e.token, v.now())

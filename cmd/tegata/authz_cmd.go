@@ -214,7 +214,7 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 	conf := authz.Config{
 		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Issuers: issuers, DPoP: dpop,
 		Policy: main, Shadow: c.Policy.shadows(), Policies: named,
-		Evaluations: c.Evaluations, Patience: c.EvaluationWait,
+		Turns: c.Evaluations, Patience: c.EvaluationWait,
 		WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
 		WithoutRevocations: c.withoutRevocations(),
 		Decisions:          decisions, Drain: c.Drain, Logger: log,
