@@ -48,8 +48,9 @@ type Config struct {
 	// Policy decides what none of Policies is for; without a source, that is
 	// refused. Logger, Metrics and Now are filled in here.
 	Policy   policy.Config
-	Shadow   bool // Policy only shadows, see check.Named
 	Policies []NamedPolicy
+
+	Shadow, LeaveTokens bool // of Policy, see check.Named
 
 	Turns    int           // signatures checked and policies evaluated at once; default 32 for each processor
 	Patience time.Duration // how long one more waits for its turn; default 20 ms
@@ -82,7 +83,8 @@ type NamedPolicy struct {
 	Name   string
 	Policy policy.Config // Logger, Metrics and Now are filled in
 	Match  check.Match
-	Shadow bool
+
+	Shadow, LeaveTokens bool // see check.Named
 }
 
 // Server is an assembled authorization server. It is a prometheus.Gatherer of

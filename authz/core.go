@@ -40,7 +40,7 @@ func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 		return nil, err
 	}
 	decide := check.Config{
-		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Shadow: c.Shadow,
+		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Shadow: c.Shadow, LeaveTokens: c.LeaveTokens,
 		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
 		Revocations: revocation.NewSet(),
 		Trust:       k.trust,
@@ -119,7 +119,9 @@ func (k *core) load(ctx context.Context, c Config, into *check.Config) error {
 		if err != nil {
 			return fmt.Errorf("policy %q: %w", p.Name, err)
 		}
-		into.Policies = append(into.Policies, check.Named{Name: p.Name, Engine: engine, Match: p.Match, Shadow: p.Shadow})
+		into.Policies = append(into.Policies, check.Named{
+			Name: p.Name, Engine: engine, Match: p.Match, Shadow: p.Shadow, LeaveTokens: p.LeaveTokens,
+		})
 	}
 	if c.Policy.Dir == "" && c.Policy.FS == nil && c.Policy.Bundle == nil {
 		return nil

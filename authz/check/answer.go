@@ -18,7 +18,7 @@ func (s *steps) answer() {
 	}
 	reason := PolicyDenied
 	switch {
-	case s.d.Token == nil && result.Status == 0:
+	case s.d.Token == nil && result.Status == 0 && !s.named.LeaveTokens:
 		reason = NoCredential
 	case s.d.Token != nil && result.StepUp != nil && result.Status == 0:
 		reason = StepUp

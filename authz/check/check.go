@@ -161,6 +161,7 @@ type Config struct {
 
 	Policy      *policy.Engine // decides what none of Policies is for; nil: that is refused
 	Shadow      bool           // Policy only shadows, see Named
+	LeaveTokens bool           // to Policy, see Named
 	Policies    []Named        // the first that is for a request decides
 	Revocations *revocation.Set
 	Trust       func(issuer string) revocation.Trust // read after a decision began
@@ -329,8 +330,13 @@ func (s *steps) verify(ctx context.Context, cred credential.Credential) bool {
 	case errors.Is(err, verify.ErrNonce):
 		s.refuse(UseNonce, err)
 		return false
+	case errors.Is(err, verify.ErrBinding):
+		s.misused = true
+		s.refuse(InvalidToken, err)
+		return false
+	case err != nil && s.named.LeaveTokens:
+		return true
 	case err != nil:
-		s.misused = errors.Is(err, verify.ErrBinding)
 		s.refuse(InvalidToken, err)
 		return false
 	}

@@ -21,6 +21,13 @@ type Named struct {
 	// removes from the request, and adds to the response, is done as if it
 	// decided.
 	Shadow bool
+
+	// LeaveTokens leaves tokens to the policy, as the OPA-Envoy plugin does: a
+	// request whose token is not valid here is decided without input.token, and
+	// a refusal is 403 without a challenge unless the policy says otherwise.
+	// Revoked tokens, and bound ones that are not shown as they are bound, are
+	// refused all the same.
+	LeaveTokens bool
 }
 
 // Match says which requests a policy is for: those that fit one element of
@@ -59,7 +66,7 @@ func newChoice(c Config) (choice, error) {
 		all.paths = all.paths || len(n.Match.Paths) > 0
 	}
 	if c.Policy != nil {
-		all.named = append(all.named, Named{Name: defaultName, Engine: c.Policy, Shadow: c.Shadow})
+		all.named = append(all.named, Named{Name: defaultName, Engine: c.Policy, Shadow: c.Shadow, LeaveTokens: c.LeaveTokens})
 	}
 	if len(all.named) == 0 {
 		return choice{}, errors.New("no policy")

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -270,5 +271,42 @@ func TestEveryDecisionIsRecorded(t *testing.T) {
 	doc, err := records[0].Input()
 	if err != nil || doc.(ast.Object).Get(ast.StringTerm("token")) == nil {
 		t.Errorf("the input of a record is %v, %v", doc, err)
+	}
+}
+
+// TestTokensAreLeftToAPolicyThatWantsThem: with LeaveTokens a token that is not
+// valid here is the policy's business, as in the OPA-Envoy plugin; what we know
+// to be dead or misused is not.
+func TestTokensAreLeftToAPolicyThatWantsThem(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		authorization string
+		left          bool
+		want          Reason
+		status        int
+	}{
+		{"Bearer foreign", false, InvalidToken, 401},
+		{"Bearer foreign", true, Allowed, 0},
+		{"Bearer a", true, Allowed, 0},
+		{"Bearer dead", true, Revoked, 401},
+		{"Bearer bound", true, InvalidToken, 401},
+		{"Bearer later", true, NotReady, 503},
+		{"Bearer", true, BadRequest, 400},
+		{"Basic YTpi", true, PolicyDenied, 403},
+		{"Basic YTpi", false, NoCredential, 401},
+	} {
+		b := newBench(t, `allow := input.go`, func(c *Config) { c.LeaveTokens = tt.left })
+		b.known.tokens = map[string]*verify.Token{"a": token("a"), "dead": token("dead")}
+		b.known.errs = map[string]error{"foreign": verify.ErrIssuer, "bound": verify.ErrBinding, "later": verify.ErrUnavailable}
+		b.revoke("jti-dead")
+		r := ask()
+		r.Authorization = []string{tt.authorization}
+		r.Input = func([]reads.Path) ([][2]*ast.Term, error) {
+			goes := strings.HasPrefix(tt.authorization, "Bearer")
+			return [][2]*ast.Term{{ast.StringTerm("go"), ast.BooleanTerm(goes)}}, nil
+		}
+		if d := b.Check(t.Context(), r); d.Reason != tt.want || d.Status != tt.status {
+			t.Errorf("%s, left %v: %s %d, want %s %d", tt.authorization, tt.left, d.Reason, d.Status, tt.want, tt.status)
+		}
 	}
 }

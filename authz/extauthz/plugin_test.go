@@ -19,12 +19,19 @@ import (
 	"github.com/tegata/tegata/revocation"
 )
 
-// believer takes every token for good: these policies were written for a
-// server that knows nothing of tokens.
-type believer struct{}
+// skeptic takes no token, believer every one: these policies were written for
+// a server that knows nothing of tokens.
+type (
+	skeptic  struct{}
+	believer struct{ skeptic }
+)
 
-func (believer) Nonce() string             { return "" }
-func (believer) ProofAlgorithms() []string { return nil }
+func (skeptic) Nonce() string             { return "" }
+func (skeptic) ProofAlgorithms() []string { return nil }
+
+func (skeptic) VerifyBound(context.Context, verify.Presented) (*verify.Token, error) {
+	return nil, verify.ErrIssuer
+}
 
 func (believer) VerifyBound(context.Context, verify.Presented) (*verify.Token, error) {
 	return new(verify.Token), nil
@@ -70,16 +77,16 @@ func TestPoliciesOfThePluginRunUnchanged(t *testing.T) {
 			{http: header("GET", "/any", nil)},
 			{http: header("HEAD", "/", nil)},
 			{http: header("POST", "/feedback", nil)},
-			{http: header("POST", "/other", nil), want: 401},
-			{http: header("DELETE", "/feedback", nil), want: 401},
+			{http: header("POST", "/other", nil), want: 403},
+			{http: header("DELETE", "/feedback", nil), want: 403},
 		},
 		"roles": {
 			{http: user("ana", "GET", "/articles/7")},
-			{http: user("ana", "POST", "/articles"), want: 401},
+			{http: user("ana", "POST", "/articles"), want: 403},
 			{http: user("bo", "POST", "/articles")},
 			{http: user("bo", "DELETE", "/articles/7")},
-			{http: user("bo", "DELETE", "/users/7"), want: 401},
-			{http: user("nobody", "GET", "/articles"), want: 401},
+			{http: user("bo", "DELETE", "/users/7"), want: 403},
+			{http: user("nobody", "GET", "/articles"), want: 403},
 		},
 		"object": {
 			{http: header("GET", "/", nil), want: 302},
@@ -88,29 +95,29 @@ func TestPoliciesOfThePluginRunUnchanged(t *testing.T) {
 		"query": {
 			{http: header("GET", "/search?q=tea", nil)},
 			{http: header("GET", "/search?q=tea&scope=shop", nil)},
-			{http: header("GET", "/search?q=tea&scope=shop&scope=all", nil), want: 401},
-			{http: header("GET", "/search?q=", nil), want: 401},
-			{http: header("GET", "/search", nil), want: 401},
-			{http: header("GET", "/search?q=a&q=b", nil), want: 401},
+			{http: header("GET", "/search?q=tea&scope=shop&scope=all", nil), want: 403},
+			{http: header("GET", "/search?q=", nil), want: 403},
+			{http: header("GET", "/search", nil), want: 403},
+			{http: header("GET", "/search?q=a&q=b", nil), want: 403},
 		},
 		"body": {
 			{http: pay(`{"amount": 100, "currency": "JPY"}`)},
-			{http: pay(`{"amount": 101, "currency": "JPY"}`), want: 401},
-			{http: pay(`{"amount": 1, "currency": "XXX"}`), want: 401},
-			{http: pay(`{"amount": 1`), want: 401},
-			{http: pay(``), want: 401},
+			{http: pay(`{"amount": 101, "currency": "JPY"}`), want: 403},
+			{http: pay(`{"amount": 1, "currency": "XXX"}`), want: 403},
+			{http: pay(`{"amount": 1`), want: 403},
+			{http: pay(``), want: 403},
 		},
 		"jwt": {
 			{http: bearer(`{"permissions": ["orders", "x"]}`)},
 			{http: bearer(`{"permissions": ["x"]}`), want: 403},
 			{http: bearer(`{}`), want: 403},
-			{http: header("GET", "/", nil), want: 401},
+			{http: header("GET", "/", nil), want: 403},
 		},
 		"principal": {
 			{http: header("GET", "/", nil), change: from("spiffe://mesh.example/ns/shop/sa/web", 8443)},
-			{http: header("GET", "/", nil), change: from("spiffe://mesh.example/ns/shop/sa/web", 8080), want: 401},
-			{http: header("GET", "/", nil), change: from("spiffe://mesh.example/ns/other/sa/web", 8443), want: 401},
-			{http: header("GET", "/", nil), want: 401},
+			{http: header("GET", "/", nil), change: from("spiffe://mesh.example/ns/shop/sa/web", 8080), want: 403},
+			{http: header("GET", "/", nil), change: from("spiffe://mesh.example/ns/other/sa/web", 8443), want: 403},
+			{http: header("GET", "/", nil), want: 403},
 		},
 		"reasons": {
 			{http: header("GET", "/", map[string]string{"x-tenant": "a", "x-day": "mon"})},
@@ -120,7 +127,7 @@ func TestPoliciesOfThePluginRunUnchanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := pluginServer(t, name)
+			plain, remembering := pluginServer(t, name, skeptic{}), pluginServer(t, name, believer{})
 			for i, a := range asks {
 				attributes := &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{Http: a.http}}
 				if a.change != nil {
@@ -130,7 +137,8 @@ func TestPoliciesOfThePluginRunUnchanged(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for range 2 { // evaluated, and remembered if there is a token
+				// Evaluated; and if there is a token, remembered.
+				for _, s := range []*Server{plain, remembering, remembering} {
 					if got := int(s.ask(t, string(message)).GetDeniedResponse().GetStatus().GetCode()); got != a.want {
 						t.Errorf("request %d: %d, want %d", i, got, a.want)
 					}
@@ -141,7 +149,7 @@ func TestPoliciesOfThePluginRunUnchanged(t *testing.T) {
 }
 
 // pluginServer decides by one policy of testdata/plugin.
-func pluginServer(t *testing.T, name string) *Server {
+func pluginServer(t *testing.T, name string, tokens check.Verifier) *Server {
 	t.Helper()
 	rego, err := os.ReadFile(filepath.Join("testdata", "plugin", name+".rego"))
 	if err != nil {
@@ -152,7 +160,7 @@ func pluginServer(t *testing.T, name string) *Server {
 		t.Fatal(err)
 	}
 	checker, err := check.New(check.Config{
-		Verifier: believer{}, Policy: engine, Revocations: revocation.NewSet(),
+		Verifier: tokens, Policy: engine, LeaveTokens: true, Revocations: revocation.NewSet(),
 		Trust: func(string) revocation.Trust { return revocation.Fresh },
 	})
 	if err != nil {

@@ -213,7 +213,7 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 	}
 	conf := authz.Config{
 		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Issuers: issuers, DPoP: dpop,
-		Policy: main, Shadow: c.Policy.shadows(), Policies: named,
+		Policy: main, Shadow: c.Policy.shadows(), LeaveTokens: c.Policy.leavesTokens(), Policies: named,
 		Turns: c.Evaluations, Patience: c.EvaluationWait,
 		WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
 		WithoutRevocations: c.withoutRevocations(),
@@ -297,7 +297,8 @@ func (b *bundleConfig) config() (*policy.BundleConfig, error) {
 	return c, nil
 }
 
-func (c policyConfig) shadows() bool { return c.Mode == "shadow" }
+func (c policyConfig) shadows() bool      { return c.Mode == "shadow" }
+func (c policyConfig) leavesTokens() bool { return c.Tokens == "left" }
 
 func namedPolicies(cs []namedPolicy) ([]authz.NamedPolicy, error) {
 	named := make([]authz.NamedPolicy, 0, len(cs))
@@ -307,7 +308,7 @@ func namedPolicies(cs []namedPolicy) ([]authz.NamedPolicy, error) {
 			return nil, err
 		}
 		named = append(named, authz.NamedPolicy{
-			Name: c.Name, Policy: p, Shadow: c.policy().shadows(),
+			Name: c.Name, Policy: p, Shadow: c.policy().shadows(), LeaveTokens: c.policy().leavesTokens(),
 			Match: check.Match{Hosts: c.Hosts, Paths: c.Paths, Destinations: c.Destinations, Extensions: c.Extensions},
 		})
 	}

@@ -162,7 +162,8 @@ type policyConfig struct {
 	Dir      string        `yaml:"dir"`
 	Entry    string        `yaml:"entry"`
 	Deadline time.Duration `yaml:"deadline"`
-	Mode     string        `yaml:"mode"` // enforce (default) or shadow
+	Mode     string        `yaml:"mode"`   // enforce (default) or shadow
+	Tokens   string        `yaml:"tokens"` // checked (default) or left
 	Bundle   *bundleConfig `yaml:"bundle"`
 }
 
@@ -248,11 +249,12 @@ type namedPolicy struct {
 	Entry        string            `yaml:"entry"`
 	Deadline     time.Duration     `yaml:"deadline"`
 	Mode         string            `yaml:"mode"`
+	Tokens       string            `yaml:"tokens"`
 	Bundle       *bundleConfig     `yaml:"bundle"`
 }
 
 func (p namedPolicy) policy() policyConfig {
-	return policyConfig{Dir: p.Dir, Entry: p.Entry, Deadline: p.Deadline, Mode: p.Mode, Bundle: p.Bundle}
+	return policyConfig{Dir: p.Dir, Entry: p.Entry, Deadline: p.Deadline, Mode: p.Mode, Tokens: p.Tokens, Bundle: p.Bundle}
 }
 
 // loadConfig reads the file, applies overrides (the environment, then sets in
@@ -389,6 +391,7 @@ func (c *config) defaults() {
 		def(&a.OnStale, "deny")
 		def(&a.HTTP.MaxBody, "64KiB")
 		def(&a.Policy.Mode, "enforce")
+		def(&a.Policy.Tokens, "checked")
 		if d := a.DecisionLog; d != nil {
 			def(&d.File.MaxSize, "100MiB")
 			def(&d.File.Keep, 5)
@@ -396,6 +399,7 @@ func (c *config) defaults() {
 		}
 		for n := range a.Policies {
 			def(&a.Policies[n].Mode, "enforce")
+			def(&a.Policies[n].Tokens, "checked")
 		}
 		for n := range a.Issuers {
 			def(&a.Issuers[n].Revocations, watchRevocations)

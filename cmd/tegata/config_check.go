@@ -192,6 +192,7 @@ func (c *config) checkPolicy(key string, p policyConfig) error {
 	return firstError(
 		c.within(key+".deadline", p.Deadline, 0, 10*time.Second),
 		c.oneOf(key+".mode", p.Mode, "enforce", "shadow"),
+		c.oneOf(key+".tokens", p.Tokens, "checked", "left"),
 		c.checkBundle(key, p),
 	)
 }
