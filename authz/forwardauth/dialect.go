@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // dialect is how one kind of proxy asks, and what it makes of an answer.
@@ -16,6 +18,10 @@ type dialect struct {
 	status func(wanted int) int // of a refusal, from 300: one that this proxy takes for a refusal
 	bodies bool                 // whether the proxy may pass the body on
 
+	// patience says how long the proxy waits for an answer, where having
+	// waited in vain may make it let the request pass; 0: it did not say.
+	patience func(http.Header) time.Duration
+
 	// What an answer can carry besides the headers for the upstream.
 	responseHeaders bool // headers for the client, under their own names
 	removes         bool // names of request headers to remove
@@ -24,7 +30,7 @@ type dialect struct {
 
 var (
 	envoy = &dialect{
-		name: "envoy", read: readEnvoy, status: envoyStatus, bodies: true,
+		name: "envoy", read: readEnvoy, status: envoyStatus, bodies: true, patience: envoyPatience,
 		responseHeaders: true, removes: true,
 	}
 	nginx = &dialect{
@@ -67,6 +73,16 @@ func envoyStatus(wanted int) int {
 	return wanted
 }
 
+// envoyPatience reads the header that Envoy's own client sets, in place of any
+// that came with the request.
+func envoyPatience(headers http.Header) time.Duration {
+	ms, err := strconv.ParseUint(headers.Get("X-Envoy-Expected-Rq-Timeout-Ms"), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
 // nginxStatus: auth_request knows two refusals and answers 500 to the rest.
 func nginxStatus(wanted int) int {
 	if wanted == http.StatusUnauthorized {
@@ -95,6 +111,7 @@ func readEnvoy(r *http.Request, trusted bool) (original, error) {
 	if o.scheme, err = scheme(r.Header); err != nil {
 		return original{}, err
 	}
+	o.forwarded = r.Header["X-Forwarded-Client-Cert"]
 	if v := r.Header["X-Envoy-External-Address"]; len(v) == 1 {
 		o.client, _ = netip.ParseAddr(v[0])
 	}

@@ -121,7 +121,19 @@ func (h *Handler) decide(d *dialect, r *http.Request) (check.Decision, error) {
 		}
 	}
 	q := &question{original: o, at: h.c.Now()}
-	return h.c.Checker.Check(r.Context(), q.check()), nil
+	ctx, cancel := inTime(r, d)
+	defer cancel()
+	return h.c.Checker.Check(ctx, q.check()), nil
+}
+
+// inTime gives the check no longer than the proxy waits for it.
+func inTime(r *http.Request, d *dialect) (context.Context, context.CancelFunc) {
+	if d.patience != nil {
+		if patience := d.patience(r.Header); patience > 0 {
+			return context.WithTimeout(r.Context(), patience)
+		}
+	}
+	return context.WithCancel(r.Context())
 }
 
 // size is what the header fields weigh.

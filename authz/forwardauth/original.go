@@ -18,6 +18,7 @@ type original struct {
 	scheme     string // "http", "https" or unknown
 	client     netip.Addr
 	headers    http.Header
+	forwarded  []string // X-Forwarded-Client-Cert of a proxy that may say it
 	body       string
 	extensions map[string]string
 }

@@ -31,6 +31,7 @@ func (q *question) check() check.Request {
 		Scheme:        q.scheme,
 		Authorization: q.headers["Authorization"],
 		Proofs:        q.headers["Dpop"],
+		Forwarded:     q.forwarded,
 		Size:          size(q.headers) + len(q.target) + len(q.body),
 		Extension:     func(name string) string { return q.extensions[name] },
 		Input:         q.input,

@@ -157,7 +157,7 @@ func newIntrospector(i Introspection, issuer string, c Config, m *metrics) *intr
 
 // introspect finds out what the issuer says about a token. Like a fetch of
 // keys it is bounded by a timeout of its own, since others wait for it too;
-// ctx bounds the waiting for others.
+// ctx bounds the waiting for others, and for one's turn to ask.
 func (i *issuer) introspect(ctx context.Context, key digest, compact string, old *entry) (*entry, error) {
 	s := i.introspector
 	s.mu.Lock()
@@ -173,7 +173,7 @@ func (i *issuer) introspect(ctx context.Context, key digest, compact string, old
 	}
 	s.mu.Unlock()
 	if !wait {
-		s.fly(key, q, func() (*entry, error) { return i.ask(context.WithoutCancel(ctx), compact, old) })
+		s.fly(key, q, func() (*entry, error) { return i.ask(ctx, compact, old) })
 		return q.entry, q.err
 	}
 	select {
@@ -235,19 +235,36 @@ func (s *introspector) count(err error) {
 	}
 }
 
+// enter waits for the question's turn, for as long as there is time for it and
+// its caller waits. With nothing to wait for, it does not matter who waits.
+func (s *introspector) enter(ctx, caller context.Context) bool {
+	select {
+	case s.asking <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case s.asking <- struct{}{}:
+		if ctx.Err() == nil {
+			return true
+		}
+		<-s.asking // its time came too late
+	case <-ctx.Done():
+	case <-caller.Done():
+	}
+	return false
+}
+
 // post sends the question (RFC 7662 §2.1) and returns the answer's body. No
 // redirect is followed: it would carry the token and our secret elsewhere.
 func (s *introspector) post(ctx context.Context, compact string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.c.Timeout)
+	caller := ctx
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), s.c.Timeout)
 	defer cancel()
-	select {
-	case s.asking <- struct{}{}:
-		defer func() { <-s.asking }()
-	case <-ctx.Done():
-	}
-	if ctx.Err() != nil {
+	if !s.enter(ctx, caller) {
 		return nil, errors.New("too many questions under way")
 	}
+	defer func() { <-s.asking }()
 	form := url.Values{"token": {compact}, "token_type_hint": {"access_token"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.c.URL, strings.NewReader(form.Encode()))
 	if err != nil {

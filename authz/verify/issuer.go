@@ -150,6 +150,15 @@ func (i *issuer) asks(compact string) bool {
 	return i.keys == nil || i.introspector != nil && !isJWT(compact)
 }
 
+// knows reports whether a token can be judged without waiting for the issuer.
+func (i *issuer) knows(compact string, h jose.Header) bool {
+	if i.asks(compact) {
+		return false
+	}
+	set, _ := i.keys.Current()
+	return set != nil && (h.KeyID == "" || set.Has(h.KeyID))
+}
+
 // verify judges a token that claims to be of this issuer. The cheap checks come
 // first: what is never accepted must not make anybody fetch keys.
 func (i *issuer) verify(ctx context.Context, u unverified, t *turns.Turns) (*entry, error) {

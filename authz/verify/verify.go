@@ -121,6 +121,7 @@ type Verifier struct {
 	cache   *cache
 	proofs  *proofs
 	turns   *turns.Turns
+	waits   waits
 	metrics *metrics
 }
 
@@ -169,6 +170,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	<-ctx.Done()
+	v.waits.end()
 	return nil
 }
 
@@ -202,17 +204,27 @@ func (v *Verifier) verify(ctx context.Context, compact string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.cache.put(key, e).token, nil
+	return e.token, nil
 }
 
-// miss does all of the work for one token. What is not accepted is not cached.
-// old is what was known of the token, or nil.
+// miss does all of the work for one token. old is what was known of it, or nil.
 func (v *Verifier) miss(ctx context.Context, key digest, compact string, old *entry) (*entry, error) {
 	i, u, err := v.whose(compact)
 	if err != nil {
 		return nil, err
 	}
+	if i.knows(compact, u.Header()) {
+		return v.judge(ctx, i, u, key, compact, old)
+	}
+	return v.waits.do(ctx, func(ctx context.Context) (*entry, error) {
+		return v.judge(ctx, i, u, key, compact, old)
+	})
+}
+
+// judge keeps what it accepts, and that alone.
+func (v *Verifier) judge(ctx context.Context, i *issuer, u unverified, key digest, compact string, old *entry) (*entry, error) {
 	var e *entry
+	var err error
 	if i.asks(compact) {
 		e, err = i.introspect(ctx, key, compact, old)
 	} else {
@@ -224,7 +236,7 @@ func (v *Verifier) miss(ctx context.Context, key digest, compact string, old *en
 	if err != nil {
 		return nil, fmt.Errorf("token of %s: %w", i.trust.Issuer, err)
 	}
-	return e, nil
+	return v.cache.put(key, e), nil
 }
 
 // unverified is a JWT that was taken apart; nothing of it is believed yet.
