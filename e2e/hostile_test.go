@@ -121,7 +121,8 @@ type forge struct {
 	fetches atomic.Int64
 }
 
-func newForge(t *testing.T) *forge {
+// newKeys is one without a stack and without a URL.
+func newKeys(t *testing.T) *forge {
 	t.Helper()
 	f := &forge{}
 	var err error
@@ -139,6 +140,12 @@ func newForge(t *testing.T) *forge {
 		map[string]any{"kty": "EC", "kid": "ec", "alg": "ES256", "use": "sig", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])},
 		map[string]any{"kty": "RSA", "kid": "rsa", "alg": "RS256", "use": "sig", "n": b64(f.rsa.N.Bytes()), "e": b64(big.NewInt(int64(f.rsa.E)).Bytes())},
 	}})
+	return f
+}
+
+func newForge(t *testing.T) *forge {
+	t.Helper()
+	f := newKeys(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		f.fetches.Add(1)
 		w.Header().Set("Content-Type", "application/jwk-set+json")
@@ -346,7 +353,12 @@ func (f *forge) signRSA(t *testing.T, claims func(map[string]any)) string {
 	t.Helper()
 	c := f.claims()
 	claims(c)
-	input := b64(encode(t, map[string]any{"alg": "RS256", "kid": "rsa", "typ": "at+jwt"})) + "." + b64(encode(t, c))
+	return f.signRS256(t, "at+jwt", c)
+}
+
+func (f *forge) signRS256(t *testing.T, typ string, claims map[string]any) string {
+	t.Helper()
+	input := b64(encode(t, map[string]any{"alg": "RS256", "kid": "rsa", "typ": typ})) + "." + b64(encode(t, claims))
 	digest := sha256.Sum256([]byte(input))
 	sig, err := rsa.SignPKCS1v15(rand.Reader, f.rsa, crypto.SHA256, digest[:])
 	if err != nil {

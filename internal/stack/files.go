@@ -114,6 +114,9 @@ func tegataConfig(c Config, ports []int) ([]byte, error) {
 	for line := range strings.Lines(c.AuthzYAML) { // the authz section comes last
 		b.WriteString("  " + line)
 	}
+	if c.Edit != nil {
+		return []byte(c.Edit(b.String())), nil
+	}
 	return b.Bytes(), nil
 }
 

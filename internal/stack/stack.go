@@ -41,7 +41,10 @@ type Config struct {
 	// AuthzYAML is more of the authz section, for lists, which Set cannot set.
 	// Its lines begin at column one.
 	AuthzYAML string
-	Env       []string // more environment for the tegata programs, "KEY=value"
+	// Edit changes the configuration of tegata before it is written, where Set
+	// and AuthzYAML cannot; nil: it stays.
+	Edit func(config string) string
+	Env  []string // more environment for the tegata programs, "KEY=value"
 }
 
 // Stack is a running Tegata. Its addresses stay the same over restarts.
