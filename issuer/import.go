@@ -148,6 +148,18 @@ func (i *Issuer) importRealm(ctx context.Context, file Realm) (realm.Realm, erro
 	return r, err
 }
 
+// offlineMax is the life of offline sessions, limited only when it is said so,
+// as in Keycloak.
+func (file Realm) offlineMax() time.Duration {
+	switch {
+	case !file.OfflineSessionMaxLifespanEnabled:
+		return 0
+	case file.OfflineSessionMaxLifespan == 0:
+		return 60 * 24 * time.Hour
+	}
+	return seconds(file.OfflineSessionMaxLifespan)
+}
+
 func (file Realm) settings() realm.Settings {
 	s := realm.Settings{
 		SigningAlgorithm:          jose.Algorithm(file.DefaultSignatureAlgorithm),
@@ -158,6 +170,7 @@ func (file Realm) settings() realm.Settings {
 		AccessCodeLifespan:        seconds(file.AccessCodeLifespan),
 		AccessCodeLifespanLogin:   seconds(file.AccessCodeLifespanLogin),
 		OfflineSessionIdleTimeout: seconds(file.OfflineSessionIdleTimeout),
+		OfflineSessionMaxLifespan: file.offlineMax(),
 		RefreshGrace:              seconds(file.RefreshGrace),
 		RefreshMaxReuse:           file.RefreshTokenMaxReuse,
 	}

@@ -19,8 +19,12 @@ type Realm struct {
 	AccessCodeLifespan        int `json:"accessCodeLifespan,omitempty" yaml:"accessCodeLifespan,omitempty"`               // s, default 60
 	AccessCodeLifespanLogin   int `json:"accessCodeLifespanLogin,omitempty" yaml:"accessCodeLifespanLogin,omitempty"`     // s, default 1800
 	OfflineSessionIdleTimeout int `json:"offlineSessionIdleTimeout,omitempty" yaml:"offlineSessionIdleTimeout,omitempty"` // s, default 2592000
-	RefreshGrace              int `json:"refreshGrace,omitempty" yaml:"refreshGrace,omitempty"`                           // s, default 10 (not Keycloak's)
-	RefreshTokenMaxReuse      int `json:"refreshTokenMaxReuse,omitempty" yaml:"refreshTokenMaxReuse,omitempty"`           // within refreshGrace, default 3
+	OfflineSessionMaxLifespan int `json:"offlineSessionMaxLifespan,omitempty" yaml:"offlineSessionMaxLifespan,omitempty"` // s, default 5184000, if it is enabled
+
+	OfflineSessionMaxLifespanEnabled bool `json:"offlineSessionMaxLifespanEnabled,omitempty" yaml:"offlineSessionMaxLifespanEnabled,omitempty"`
+
+	RefreshGrace         int `json:"refreshGrace,omitempty" yaml:"refreshGrace,omitempty"`                 // s, default 10 (not Keycloak's)
+	RefreshTokenMaxReuse int `json:"refreshTokenMaxReuse,omitempty" yaml:"refreshTokenMaxReuse,omitempty"` // within refreshGrace, default 3
 
 	ClientScopes []ClientScope `json:"clientScopes,omitempty" yaml:"clientScopes,omitempty"`
 	Clients      []Client      `json:"clients,omitempty" yaml:"clients,omitempty"`

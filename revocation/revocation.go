@@ -49,6 +49,7 @@ const (
 	ReasonCodeReuse     Reason = "code_reuse"     // an authorization code came back
 	ReasonSessionExpiry Reason = "session_expiry" // idle or max lifetime passed early
 	ReasonDisabled      Reason = "disabled"       // user, client or realm disabled or deleted
+	ReasonConsent       Reason = "consent"        // the user withdrew consent
 	ReasonKeyWithdrawn  Reason = "key_withdrawn"  // signing key withdrawn
 )
 

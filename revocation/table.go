@@ -23,7 +23,7 @@ type entry struct {
 // reasons are numbered for entries; index 0 stands for all others.
 var reasons = [...]Reason{
 	"", ReasonRevoked, ReasonLogout, ReasonAdmin, ReasonRefreshReuse,
-	ReasonCodeReuse, ReasonSessionExpiry, ReasonDisabled, ReasonKeyWithdrawn,
+	ReasonCodeReuse, ReasonSessionExpiry, ReasonDisabled, ReasonKeyWithdrawn, ReasonConsent,
 }
 
 func tag(issuer uint32, kind uint8) uint32 { return issuer<<8 | uint32(kind)<<4 }

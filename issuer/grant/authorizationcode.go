@@ -23,7 +23,9 @@ func (h *Handler) authorizationCode(ctx context.Context, req request) (response,
 	if !req.client.StandardFlowEnabled {
 		return response{}, oauth.UnauthorizedClient("Client not allowed to exchange code")
 	}
-	code, g, err := h.c.Sessions.RedeemCode(ctx, req.realm, value, req.accessLife(), req.checkCode)
+	code, g, err := h.c.Sessions.RedeemCode(ctx, session.Redeeming{
+		Realm: req.realm, Code: value, AccessLife: req.accessLife(), Check: req.checkCode,
+	})
 	if err != nil {
 		return response{}, h.codeError(err)
 	}

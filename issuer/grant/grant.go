@@ -26,7 +26,7 @@ type ClientAuth interface {
 // Sessions is what grants need of session.Sessions.
 type Sessions interface {
 	MintPoint(ctx context.Context, r realm.Realm, clientID string, accessLife time.Duration) (revocation.Revision, error)
-	RedeemCode(ctx context.Context, r realm.Realm, code string, accessLife time.Duration, check func(session.Code) error) (session.Code, session.Grant, error)
+	RedeemCode(ctx context.Context, p session.Redeeming) (session.Code, session.Grant, error)
 	Refresh(ctx context.Context, p session.Refreshing) (session.Grant, error)
 }
 

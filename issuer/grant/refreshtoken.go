@@ -41,6 +41,9 @@ func (h *Handler) refreshToken(ctx context.Context, req request) (response, erro
 		h.c.Reused(revocation.ReasonRefreshReuse)
 		return response{}, refused("Maximum allowed refresh token reuse exceeded", err)
 	}
+	if errors.Is(err, session.ErrBinding) {
+		return response{}, refused("Invalid refresh token: not presented as it is bound", err)
+	}
 	if err != nil {
 		return response{}, deadError(err)
 	}

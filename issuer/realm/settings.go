@@ -20,13 +20,14 @@ type Settings struct {
 	AccessCodeLifespan        time.Duration  `json:"accessCodeLifespan,omitempty"`        // 60 s
 	AccessCodeLifespanLogin   time.Duration  `json:"accessCodeLifespanLogin,omitempty"`   // 30 min
 	OfflineSessionIdleTimeout time.Duration  `json:"offlineSessionIdleTimeout,omitempty"` // 30 d
+	OfflineSessionMaxLifespan time.Duration  `json:"offlineSessionMaxLifespan,omitempty"` // none
 	RefreshGrace              time.Duration  `json:"refreshGrace,omitempty"`              // 10 s, see store.md §3
 	RefreshMaxReuse           int            `json:"refreshTokenMaxReuse,omitempty"`      // 3
 	Scopes                    []string       `json:"scopes,omitempty"`                    // client scopes that exist besides the built-in ones
 }
 
-// WithDefaults returns s with every zero field set to its default. Scopes
-// have none.
+// WithDefaults returns s with every zero field set to its default. Scopes and
+// OfflineSessionMaxLifespan have none.
 func (s Settings) WithDefaults() Settings {
 	s.SigningAlgorithm = cmp.Or(s.SigningAlgorithm, jose.ES256)
 	s.AccessTokenType = cmp.Or(s.AccessTokenType, "at+jwt") // RFC 9068 §2.1
@@ -61,7 +62,7 @@ func (s Settings) check() error {
 	}
 	for _, d := range []time.Duration{
 		s.AccessTokenLifespan, s.SSOSessionIdleTimeout, s.SSOSessionMaxLifespan, s.AccessCodeLifespan,
-		s.AccessCodeLifespanLogin, s.OfflineSessionIdleTimeout, s.RefreshGrace,
+		s.AccessCodeLifespanLogin, s.OfflineSessionIdleTimeout, s.OfflineSessionMaxLifespan, s.RefreshGrace,
 	} {
 		if d < 0 || d > maxLifetime {
 			return fmt.Errorf("lifetime %v: want 0 to %v", d, maxLifetime)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -123,6 +124,32 @@ func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, wh
 		}
 		return tx.RealmStanding(r.ID) // no mark is kept for each user
 	})
+}
+
+// EndConsent ends what a client has of a user, in every session, offline ones
+// too: consent was withdrawn. The revision is 0 if there was nothing.
+func (s *Sessions) EndConsent(ctx context.Context, r realm.Realm, userID, clientID string) (revocation.Revision, error) {
+	now := s.now()
+	rev, err := s.store.Write(ctx, func(tx Tx) error {
+		all, err := tx.UserSessionsOf(r.ID, userID)
+		if err != nil {
+			return err
+		}
+		for _, u := range all {
+			err := endClientSession(tx, r, u.ID, clientID, revocation.ReasonConsent, now)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, outcome(err, "ending sessions with a consent")
+	}
+	if rev > 0 {
+		s.log(ctx, r, rev, revocation.ReasonConsent, "user", userID, "client", clientID)
+	}
+	return rev, nil
 }
 
 // EndClient kills everything older than now of a client: one record, whatever

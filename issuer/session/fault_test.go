@@ -73,6 +73,10 @@ func (v faultyView) ClientSession(sid, clientID string) (session.ClientSession, 
 	return or(v.f, func() (session.ClientSession, error) { return v.v.ClientSession(sid, clientID) })
 }
 
+func (v faultyView) UserSessionsOf(realmID, userID string) ([]session.UserSession, error) {
+	return or(v.f, func() ([]session.UserSession, error) { return v.v.UserSessionsOf(realmID, userID) })
+}
+
 func (v faultyView) ClientSessions(sid string) ([]session.ClientSession, error) {
 	return or(v.f, func() ([]session.ClientSession, error) { return v.v.ClientSessions(sid) })
 }
@@ -174,7 +178,7 @@ func TestAFaultAnywhereLeavesNothing(t *testing.T) {
 			w.rev(w.EndClient(t.Context(), w.realm, "shop", revocation.ReasonAdmin)) // so that the old one is replaced
 			code := w.code(g.User.ID, "shop")
 			return func(s *session.Sessions) error {
-				_, _, err := s.RedeemCode(t.Context(), w.realm, code, life, anything)
+				_, _, err := s.RedeemCode(t.Context(), session.Redeeming{Realm: w.realm, Code: code, AccessLife: life, Check: anything})
 				return err
 			}
 		}},
@@ -184,7 +188,7 @@ func TestAFaultAnywhereLeavesNothing(t *testing.T) {
 			_, err := w.redeem(code)
 			w.must(err)
 			return func(s *session.Sessions) error {
-				_, _, err := s.RedeemCode(t.Context(), w.realm, code, life, anything)
+				_, _, err := s.RedeemCode(t.Context(), session.Redeeming{Realm: w.realm, Code: code, AccessLife: life, Check: anything})
 				return err
 			}
 		}},
@@ -333,7 +337,7 @@ func TestAFaultInASweepLeavesNoHalfEnd(t *testing.T) {
 	for n := 1; ; n++ {
 		w := newWorld(t)
 		u, _ := w.open()
-		_, _, err := w.RedeemCode(t.Context(), w.realm, w.code(u.ID, "shop"), 9*time.Hour, func(session.Code) error { return nil })
+		_, _, err := w.RedeemCode(t.Context(), session.Redeeming{Realm: w.realm, Code: w.code(u.ID, "shop"), AccessLife: 9 * time.Hour, Check: func(session.Code) error { return nil }})
 		w.must(err)
 		w.pass(time.Hour)
 		f := &faulty{w.db.Sessions(), n}

@@ -106,13 +106,15 @@ type Code struct {
 	CodeChallenge string // S256, empty if none
 	ACR           string
 	AuthTime      time.Time
+	Asked         Asked
+	DPoPKey       string // dpop_jkt, RFC 9449 §10: the key whose proof has to come with the code
 }
 
 // storedCode is a code as the store keeps it, under the hash of its value.
 type storedCode struct {
 	Code
 	Rev    revocation.Revision // newest revision when it was issued
-	Minted bool                // redeemed with success
+	Minted string              // the session that it opened a client session in; empty until redeemed
 }
 
 // IssueCode stores a code and returns its value. The session counts as seen.
@@ -160,20 +162,29 @@ func putCode(tx Tx, c storedCode, u SingleUse) error {
 	return tx.PutSingleUse(u)
 }
 
-// RedeemCode consumes a code, whatever check says, and unless check (which
-// compares client, redirect URI and verifier) returns an error, opens the
-// client session and a refresh family. accessLife bounds the access token
-// that will be minted. Errors: ErrCodeGone, ErrCodeReused, check's own, *Dead.
+// Redeeming is an authorization code on its way to tokens.
+type Redeeming struct {
+	Realm      realm.Realm
+	Code       string
+	AccessLife time.Duration    // of the access token that will be minted
+	Binding    Binding          // of the refresh tokens, if they are to be bound
+	Check      func(Code) error // compares client, redirect URI, verifier …; may be called twice
+}
+
+// RedeemCode consumes a code, whatever Check says, and unless Check returns an
+// error, opens the client session and a refresh family: in the browser's
+// session, or with offline_access in an offline session of its own. Errors:
+// ErrCodeGone, ErrCodeReused, Check's own, *Dead.
 //
 // A code that comes back ends what its first use opened (RFC 6749 §4.1.2, and
 // as Keycloak 26 the client session as a whole); the code is remembered for
-// that as long as the session may last. check may be called twice.
-func (s *Sessions) RedeemCode(ctx context.Context, r realm.Realm, code string, accessLife time.Duration, check func(Code) error) (Code, Grant, error) {
-	id, err := s.newID()
+// that as long as the session may last.
+func (s *Sessions) RedeemCode(ctx context.Context, p Redeeming) (Code, Grant, error) {
+	o, err := s.opening(p.Realm, p.AccessLife)
 	if err != nil {
 		return Code{}, Grant{}, err
 	}
-	o := opening{realm: r, family: id, life: accessLife, now: s.now()}
+	o.binding = p.Binding
 	var c storedCode
 	var g Grant
 	rev, err := s.write(ctx, "redeeming a code", func(tx Tx) (verdict, err error) {
@@ -181,7 +192,7 @@ func (s *Sessions) RedeemCode(ctx context.Context, r realm.Realm, code string, a
 		if o.rev, err = tx.Revision(); err != nil {
 			return nil, err
 		}
-		use, err := tx.SingleUse(hash(r, kindCode, code))
+		use, err := tx.SingleUse(hash(p.Realm, kindCode, p.Code))
 		if errors.Is(err, ErrNotFound) || err == nil && !o.now.Before(use.Expires) {
 			return ErrCodeGone, nil
 		}
@@ -192,22 +203,23 @@ func (s *Sessions) RedeemCode(ctx context.Context, r realm.Realm, code string, a
 			return nil, fmt.Errorf("decoding code: %w", err)
 		}
 		if use.Used {
-			return s.reused(tx, r, c, o.now)
+			return s.reused(tx, p.Realm, c, o.now)
 		}
 		use.Used = true
-		if verdict = check(c.Code); verdict == nil {
-			g, verdict, err = o.open(tx, c)
+		if verdict = p.Check(c.Code); verdict == nil {
+			g, err = o.redeem(tx, c)
+			verdict, err = split(err)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if verdict == nil {
-			c.Minted, use.Expires = true, g.User.Expires
+			c.Minted, use.Expires = g.User.ID, g.User.remembered()
 		}
 		return verdict, putCode(tx, c, use)
 	})
 	if errors.Is(err, ErrCodeReused) {
-		s.log(ctx, r, rev, revocation.ReasonCodeReuse, "sid", c.SessionID, "client", c.ClientID)
+		s.log(ctx, p.Realm, rev, revocation.ReasonCodeReuse, "sid", c.Minted, "client", c.ClientID)
 	}
 	if err != nil {
 		return Code{}, Grant{}, err
@@ -215,75 +227,26 @@ func (s *Sessions) RedeemCode(ctx context.Context, r realm.Realm, code string, a
 	return c.Code, g, nil
 }
 
+// remembered is until when a code is kept that was redeemed in the session: to
+// its end, or, if it may go on for ever, as long as it may at first.
+func (u UserSession) remembered() time.Time {
+	if u.Expires.IsZero() {
+		return u.Idle
+	}
+	return u.Expires
+}
+
 // reused ends what the first use of a code opened. If it opened nothing, there
 // is nothing to end, and the code is as good as gone.
 func (s *Sessions) reused(tx Tx, r realm.Realm, c storedCode, now time.Time) (verdict, err error) {
-	if !c.Minted {
+	if c.Minted == "" {
 		return ErrCodeGone, nil
 	}
-	err = endClientSession(tx, r, c.SessionID, c.ClientID, revocation.ReasonCodeReuse, now)
+	err = endClientSession(tx, r, c.Minted, c.ClientID, revocation.ReasonCodeReuse, now)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
 	return ErrCodeReused, nil
-}
-
-// opening is one opening of a client session by a code.
-type opening struct {
-	realm  realm.Realm
-	family string
-	life   time.Duration
-	now    time.Time
-	rev    revocation.Revision // read before everything else
-}
-
-// open opens the client session and a family, or says why not. A client that
-// is in the session already stays; a new chain begins beside its others.
-func (o opening) open(tx Tx, c storedCode) (g Grant, verdict, err error) {
-	st, err := standing(tx, o.realm, c.ClientID)
-	if err != nil {
-		verdict, err = split(err)
-		return g, verdict, err
-	}
-	l := living{standings: st}
-	if l.user, err = liveUser(tx, o.realm, st.realmStanding, c.SessionID, o.now); err != nil {
-		verdict, err = split(err)
-		return g, verdict, err
-	}
-	if c.Rev < st.client.NotBefore {
-		return g, &Dead{Revoked}, nil
-	}
-	if l.client, err = o.clientSession(tx, l, c); err != nil {
-		return g, nil, err
-	}
-	if err := l.touch(tx, o.now, o.life, true); err != nil {
-		return g, nil, err
-	}
-	f := Family{
-		ID: o.family, SessionID: c.SessionID, ClientID: c.ClientID, Scope: c.Scope,
-		Generation: 1, Rotated: o.now, Expires: l.user.Expires,
-	}
-	return l.grant(f, o.rev), nil, tx.PutFamily(f)
-}
-
-// clientSession is the client's, as it is after this login.
-func (o opening) clientSession(tx Tx, l living, c storedCode) (ClientSession, error) {
-	fresh := ClientSession{
-		SessionID: c.SessionID, ClientID: c.ClientID, Started: o.now, LastSeen: o.now,
-		Expires: l.user.Expires, Scope: c.Scope, Rev: o.rev,
-	}
-	old, err := tx.ClientSession(c.SessionID, c.ClientID)
-	if errors.Is(err, ErrNotFound) {
-		return fresh, nil
-	}
-	if err != nil {
-		return ClientSession{}, err
-	}
-	if old.Rev < l.standings.client.NotBefore { // killed with its client; its chains go with it
-		return fresh, tx.DeleteClientSession(c.SessionID, c.ClientID)
-	}
-	old.Scope, old.LastSeen = c.Scope, later(old.LastSeen, o.now)
-	return old, nil
 }
 
 // split tells a verdict from a failure.

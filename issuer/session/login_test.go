@@ -75,10 +75,10 @@ func TestRedeemCodeOpensAClientSession(t *testing.T) {
 	value, err := w.IssueCode(t.Context(), w.realm, issued)
 	w.must(err)
 	w.pass(30 * time.Second)
-	c, g, err := w.RedeemCode(t.Context(), w.realm, value, life, func(c session.Code) error {
+	c, g, err := w.RedeemCode(t.Context(), session.Redeeming{Realm: w.realm, Code: value, AccessLife: life, Check: func(c session.Code) error {
 		diff(t, "what is checked", issued, c)
 		return nil
-	})
+	}})
 	w.must(err)
 	diff(t, "the code", issued, c)
 
@@ -151,7 +151,7 @@ func TestRedeemCodeTwice(t *testing.T) {
 		},
 		"after a check that failed": {
 			first: func(w *world, code string) error {
-				_, _, err := w.RedeemCode(w.t.Context(), w.realm, code, life, func(session.Code) error { return errCheck })
+				_, _, err := w.RedeemCode(w.t.Context(), session.Redeeming{Realm: w.realm, Code: code, AccessLife: life, Check: func(session.Code) error { return errCheck }})
 				if !errors.Is(err, errCheck) {
 					return errors.Join(errors.New("the check's error was lost"), err)
 				}
@@ -233,7 +233,7 @@ func TestRedeemCodeKnowsItsOwnCodesOnly(t *testing.T) {
 	other := w.realm
 	other.ID, other.Name = "r-2", "two"
 	w.putRealm(other)
-	if _, _, err := w.RedeemCode(t.Context(), other, code, life, func(session.Code) error { return nil }); !errors.Is(err, session.ErrCodeGone) {
+	if _, _, err := w.RedeemCode(t.Context(), session.Redeeming{Realm: other, Code: code, AccessLife: life, Check: func(session.Code) error { return nil }}); !errors.Is(err, session.ErrCodeGone) {
 		t.Errorf("in another realm: %v", err)
 	}
 	w.must(w.Once(t.Context(), w.realm, "jti", "seen", noon.Add(time.Hour)))

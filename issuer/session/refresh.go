@@ -35,11 +35,13 @@ type Refreshing struct {
 	FamilyID   string
 	Generation uint64
 	AccessLife time.Duration
+	Binding    Binding // that the request proved
 }
 
 // Refresh rotates: one compare-and-swap on the family, the same successor
 // within the grace window, ErrReused (and the client session's end) otherwise.
-// A session that is not alive is *Dead.
+// A session that is not alive is *Dead. A token that is bound to what the
+// request did not prove is ErrBinding, and stays as good as it was.
 func (s *Sessions) Refresh(ctx context.Context, p Refreshing) (Grant, error) {
 	now := s.now()
 	var g Grant
@@ -65,6 +67,9 @@ func (p Refreshing) rotate(tx Tx, now time.Time) (g Grant, verdict, err error) {
 	if err != nil {
 		verdict, err = split(err)
 		return g, verdict, err
+	}
+	if !f.Binding.provenBy(p.Binding) {
+		return g, ErrBinding, nil
 	}
 	rotated, err := tx.RotateFamily(f.ID, p.Generation, now)
 	if err != nil {
@@ -181,12 +186,16 @@ func touchEvery(idle time.Duration) time.Duration { return min(maxTouch, idle/10
 
 // seen notes a use at now and reports whether that is worth writing.
 func (u *UserSession) seen(now time.Time, settings realm.Settings) bool {
-	every := touchEvery(settings.SSOSessionIdleTimeout)
+	idle := settings.SSOSessionIdleTimeout
+	if u.Offline {
+		idle = settings.OfflineSessionIdleTimeout
+	}
+	every := touchEvery(idle)
 	if !u.LastSeen.IsZero() && now.Sub(u.LastSeen) < every {
 		return false
 	}
 	u.LastSeen = now
-	u.Idle = later(u.Idle, now.Add(settings.SSOSessionIdleTimeout+every))
+	u.Idle = later(u.Idle, now.Add(idle+every))
 	return true
 }
 
@@ -194,7 +203,11 @@ func (u *UserSession) seen(now time.Time, settings realm.Settings) bool {
 // writes the rows if that says something new, or if fresh is true.
 func (l *living) touch(tx Tx, now time.Time, accessLife time.Duration, fresh bool) error {
 	seen := l.user.seen(now, l.realm.Settings.WithDefaults())
-	end := markOf(earlier(now.Add(accessLife), l.user.Expires))
+	end := now.Add(accessLife)
+	if !l.user.Expires.IsZero() {
+		end = earlier(end, l.user.Expires)
+	}
+	end = markOf(end)
 	if seen || l.user.MaxAccessExp.Before(end) {
 		l.user.MaxAccessExp = later(l.user.MaxAccessExp, end)
 		if err := tx.PutUserSession(l.user); err != nil {

@@ -42,6 +42,7 @@ var (
 	ErrCodeGone   = errors.New("authorization code unknown or expired")
 	ErrReused     = errors.New("rotated refresh token used again") // the client session has been ended
 	ErrReplayed   = errors.New("single-use value seen before")
+	ErrBinding    = errors.New("refresh token not presented as it is bound")
 )
 
 // Dead says why a token or session is not alive. Test with errors.As.
@@ -66,13 +67,14 @@ type UserSession struct {
 	RealmID    string
 	Issuer     string // iss of its tokens
 	UserID     string // sub
-	Offline    bool
-	CookieHash []byte // SHA-256 of the cookie
+	Offline    bool   // made by offline_access: it does not end with the browser's
+	Origin     string // sid of the session that an offline one grew from
+	CookieHash []byte // SHA-256 of the cookie; nil if no browser holds one
 	Started    time.Time
 	AuthTime   time.Time
 	LastSeen   time.Time
 	Idle       time.Time // end by idleness, as of LastSeen
-	Expires    time.Time // end of max lifetime
+	Expires    time.Time // end of max lifetime; zero: none
 	RememberMe bool
 	ACR        string
 	AMR        []string
@@ -83,7 +85,12 @@ type UserSession struct {
 }
 
 // End is when the session ends if nothing happens in it.
-func (u UserSession) End() time.Time { return earlier(u.Idle, u.Expires) }
+func (u UserSession) End() time.Time {
+	if u.Expires.IsZero() {
+		return u.Idle
+	}
+	return earlier(u.Idle, u.Expires)
+}
 
 // ClientSession is one client inside a user session.
 type ClientSession struct {
@@ -91,8 +98,8 @@ type ClientSession struct {
 	ClientID  string // the client_id (azp), not the UUID
 	Started   time.Time
 	LastSeen  time.Time
-	Expires   time.Time
-	Scope     string // granted, space separated
+	Expires   time.Time // zero: when the user session ends
+	Scope     string    // granted, space separated
 
 	Rev          revocation.Revision // newest revision when it was opened
 	MaxAccessExp time.Time           // when its last access token expires
@@ -106,8 +113,10 @@ type Family struct {
 	Scope      string // of this chain, whatever the client session was granted later
 	Generation uint64 // of the newest token handed out
 	Rotated    time.Time
-	Reuses     int // how often the newest was handed out again
-	Expires    time.Time
+	Reuses     int       // how often the newest was handed out again
+	Expires    time.Time // zero: when the client session ends
+	Asked      Asked
+	Binding    Binding // what its refresh tokens are bound to
 }
 
 // Config configures Sessions.

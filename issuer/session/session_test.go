@@ -137,7 +137,7 @@ func (w *world) code(sid, clientID string) string {
 
 // redeem redeems a code that every check lets pass.
 func (w *world) redeem(code string) (session.Grant, error) {
-	_, g, err := w.RedeemCode(w.t.Context(), w.realm, code, life, func(session.Code) error { return nil })
+	_, g, err := w.RedeemCode(w.t.Context(), session.Redeeming{Realm: w.realm, Code: code, AccessLife: life, Check: func(session.Code) error { return nil }})
 	return g, err
 }
 
@@ -356,7 +356,7 @@ func TestAFailureIsNoVerdict(t *testing.T) {
 		"ByCookie":  func() error { _, err := s.ByCookie(ctx, r, "c"); return err },
 		"IssueCode": func() error { _, err := s.IssueCode(ctx, r, session.Code{}); return err },
 		"RedeemCode": func() error {
-			_, _, err := s.RedeemCode(ctx, r, "c", life, func(session.Code) error { return nil })
+			_, _, err := s.RedeemCode(ctx, session.Redeeming{Realm: r, Code: "c", AccessLife: life, Check: func(session.Code) error { return nil }})
 			return err
 		},
 		"Refresh":          func() error { _, err := s.Refresh(ctx, session.Refreshing{Realm: r}); return err },

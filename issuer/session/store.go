@@ -34,6 +34,7 @@ type View interface {
 
 	UserSession(realmID, sid string) (UserSession, error)
 	UserSessionByCookie(realmID string, hash []byte) (UserSession, error)
+	UserSessionsOf(realmID, userID string) ([]UserSession, error) // by id, offline ones too
 	ClientSession(sid, clientID string) (ClientSession, error)
 	ClientSessions(sid string) ([]ClientSession, error)
 	Family(id string) (Family, error)

@@ -78,7 +78,7 @@ func TestSweepTellsOfSessionsThatEnded(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			u, _ := w.open()
-			_, g, err := w.RedeemCode(t.Context(), w.realm, w.code(u.ID, "shop"), tt.life, func(session.Code) error { return nil })
+			_, g, err := w.RedeemCode(t.Context(), session.Redeeming{Realm: w.realm, Code: w.code(u.ID, "shop"), AccessLife: tt.life, Check: func(session.Code) error { return nil }})
 			w.must(err)
 			w.pass(tt.pass)
 			w.must(w.Sweep(t.Context()))

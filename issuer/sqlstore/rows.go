@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 )
@@ -61,4 +62,13 @@ func microsOf(m sql.NullInt64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(m.Int64).UTC()
+}
+
+// document is v as JSON, NULL if there is nothing in it.
+func document(v any, empty bool) (sql.NullString, error) {
+	if empty {
+		return sql.NullString{}, nil
+	}
+	b, err := json.Marshal(v)
+	return sql.NullString{String: string(b), Valid: true}, err
 }

@@ -61,7 +61,7 @@ func (t *tx) MarkMinted(realmID, clientID string, maxAccessExp time.Time) error 
 }
 
 const selectUserSession = `
-	SELECT id, realm_id, issuer, account_id, offline, cookie_hash, started, auth_time, last_seen, idle, expires,
+	SELECT id, realm_id, issuer, account_id, offline, origin, cookie_hash, started, auth_time, last_seen, idle, expires,
 		remember, acr, amr, ip, agent, opened_rev, max_access_exp
 	FROM user_session`
 
@@ -91,6 +91,15 @@ func one[T any](what string, scan func(scanner) (T, error), row *sql.Row) (T, er
 	return v, nil
 }
 
+// UserSessionsOf implements session.View.
+func (t *tx) UserSessionsOf(realmID, userID string) ([]session.UserSession, error) {
+	all, err := list(t, scanUserSession, selectUserSession+` WHERE realm_id = $1 AND account_id = $2 ORDER BY id`, realmID, userID)
+	if err != nil {
+		return nil, fmt.Errorf("selecting the sessions of a user: %w", err)
+	}
+	return all, nil
+}
+
 // EndedSessions implements session.View.
 func (t *tx) EndedSessions(now time.Time, limit int) ([]session.UserSession, error) {
 	all, err := list(t, scanUserSession, selectUserSession+` WHERE ends < $1 ORDER BY ends, id LIMIT $2`, now.UnixMicro(), limit)
@@ -104,7 +113,7 @@ func scanUserSession(row scanner) (session.UserSession, error) {
 	var u session.UserSession
 	var started, authTime, lastSeen, idle, expires, mark sql.NullInt64
 	var amr string
-	err := row.Scan(&u.ID, &u.RealmID, &u.Issuer, &u.UserID, &u.Offline, &u.CookieHash, &started, &authTime, &lastSeen, &idle, &expires,
+	err := row.Scan(&u.ID, &u.RealmID, &u.Issuer, &u.UserID, &u.Offline, &u.Origin, &u.CookieHash, &started, &authTime, &lastSeen, &idle, &expires,
 		&u.RememberMe, &u.ACR, &amr, &u.IP, &u.Agent, &u.Rev, &mark)
 	if err != nil {
 		return session.UserSession{}, err
@@ -124,15 +133,15 @@ func (t *tx) PutUserSession(u session.UserSession) error {
 		return fmt.Errorf("encoding amr: %w", err)
 	}
 	_, err = t.q.ExecContext(t.ctx, `
-		INSERT INTO user_session (id, realm_id, issuer, account_id, offline, cookie_hash, started, auth_time, last_seen, idle, expires, ends,
+		INSERT INTO user_session (id, realm_id, issuer, account_id, offline, origin, cookie_hash, started, auth_time, last_seen, idle, expires, ends,
 			remember, acr, amr, ip, agent, opened_rev, max_access_exp)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (id) DO UPDATE SET realm_id = excluded.realm_id, issuer = excluded.issuer, account_id = excluded.account_id,
-			offline = excluded.offline, cookie_hash = excluded.cookie_hash, started = excluded.started, auth_time = excluded.auth_time,
+			offline = excluded.offline, origin = excluded.origin, cookie_hash = excluded.cookie_hash, started = excluded.started, auth_time = excluded.auth_time,
 			last_seen = excluded.last_seen, idle = excluded.idle, expires = excluded.expires, ends = excluded.ends,
 			remember = excluded.remember, acr = excluded.acr, amr = excluded.amr, ip = excluded.ip, agent = excluded.agent,
 			opened_rev = excluded.opened_rev, max_access_exp = excluded.max_access_exp`,
-		u.ID, u.RealmID, u.Issuer, u.UserID, boolean(u.Offline), u.CookieHash, micros(u.Started), micros(u.AuthTime),
+		u.ID, u.RealmID, u.Issuer, u.UserID, boolean(u.Offline), u.Origin, u.CookieHash, micros(u.Started), micros(u.AuthTime),
 		micros(u.LastSeen), micros(u.Idle), micros(u.Expires), micros(u.End()),
 		boolean(u.RememberMe), u.ACR, string(amr), u.IP, u.Agent, u.Rev, micros(u.MaxAccessExp))
 	if err != nil {
@@ -234,25 +243,41 @@ func (t *tx) DeleteClientSession(sid, clientID string) error {
 // Family implements session.View.
 func (t *tx) Family(id string) (session.Family, error) {
 	return one("family", scanFamily, t.q.QueryRowContext(t.ctx, `
-		SELECT id, sid, client_id, scope, generation, rotated, reuses, expires FROM refresh_family WHERE id = $1`, id))
+		SELECT id, sid, client_id, scope, generation, rotated, reuses, expires, asked, binding FROM refresh_family WHERE id = $1`, id))
 }
 
 func scanFamily(row scanner) (session.Family, error) {
 	var f session.Family
 	var rotated, expires sql.NullInt64
-	err := row.Scan(&f.ID, &f.SessionID, &f.ClientID, &f.Scope, &f.Generation, &rotated, &f.Reuses, &expires)
+	var asked, binding sql.NullString
+	err := row.Scan(&f.ID, &f.SessionID, &f.ClientID, &f.Scope, &f.Generation, &rotated, &f.Reuses, &expires, &asked, &binding)
 	f.Rotated, f.Expires = microsOf(rotated), microsOf(expires)
+	if err == nil && asked.Valid {
+		err = json.Unmarshal([]byte(asked.String), &f.Asked)
+	}
+	if err == nil && binding.Valid {
+		err = json.Unmarshal([]byte(binding.String), &f.Binding)
+	}
 	return f, err
 }
 
 // PutFamily implements session.Tx.
 func (t *tx) PutFamily(f session.Family) error {
-	_, err := t.q.ExecContext(t.ctx, `
-		INSERT INTO refresh_family (id, sid, client_id, scope, generation, rotated, reuses, expires)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	asked, err := document(f.Asked, f.Asked.IsZero())
+	if err != nil {
+		return fmt.Errorf("encoding what a family was asked for: %w", err)
+	}
+	binding, err := document(f.Binding, f.Binding == session.Binding{})
+	if err != nil {
+		return fmt.Errorf("encoding the binding of a family: %w", err)
+	}
+	_, err = t.q.ExecContext(t.ctx, `
+		INSERT INTO refresh_family (id, sid, client_id, scope, generation, rotated, reuses, expires, asked, binding)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (id) DO UPDATE SET sid = excluded.sid, client_id = excluded.client_id, scope = excluded.scope,
-			generation = excluded.generation, rotated = excluded.rotated, reuses = excluded.reuses, expires = excluded.expires`,
-		f.ID, f.SessionID, f.ClientID, f.Scope, f.Generation, micros(f.Rotated), f.Reuses, micros(f.Expires))
+			generation = excluded.generation, rotated = excluded.rotated, reuses = excluded.reuses, expires = excluded.expires,
+			asked = excluded.asked, binding = excluded.binding`,
+		f.ID, f.SessionID, f.ClientID, f.Scope, f.Generation, micros(f.Rotated), f.Reuses, micros(f.Expires), asked, binding)
 	if err != nil {
 		return fmt.Errorf("upserting family: %w", err)
 	}

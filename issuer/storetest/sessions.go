@@ -27,7 +27,7 @@ var sessionTests = []test{
 func userSession(id string) session.UserSession {
 	return session.UserSession{
 		ID: id, RealmID: "r-1", Issuer: "https://id.example/realms/demo", UserID: "u-1",
-		CookieHash: []byte("cookie of " + id), Started: noon, AuthTime: noon.Add(time.Second), LastSeen: noon.Add(2 * time.Second),
+		Offline: true, Origin: "s-0", CookieHash: []byte("cookie of " + id), Started: noon, AuthTime: noon.Add(time.Second), LastSeen: noon.Add(2 * time.Second),
 		Idle: noon.Add(time.Hour), Expires: noon.Add(10 * time.Hour), RememberMe: true, ACR: "1", AMR: []string{"pwd", "otp"},
 		IP: "192.0.2.1", Agent: "curl", Rev: 3, MaxAccessExp: noon.Add(time.Minute),
 	}
@@ -43,6 +43,8 @@ func clientSession(sid, client string) session.ClientSession {
 func family(id, sid, client string) session.Family {
 	return session.Family{
 		ID: id, SessionID: sid, ClientID: client, Scope: "openid", Generation: 1, Rotated: noon, Expires: noon.Add(time.Hour),
+		Asked:   session.Asked{Resource: []string{"https://api.example"}, Claims: []byte(`{"id_token":null}`)},
+		Binding: session.Binding{JKT: "key", X5T: "cert"},
 	}
 }
 
@@ -71,6 +73,11 @@ func testUserSession(t *testing.T, s Store) {
 		}
 		got, err := v.UserSession("r-1", "s-2")
 		same(t, "with nothing in it", bare, got)
+		all, errOf := v.UserSessionsOf("r-1", "u-1")
+		same(t, "all of the user", []session.UserSession{want, bare}, all)
+		if none, err := v.UserSessionsOf("r-2", "u-1"); len(none) > 0 || errOf != nil || err != nil {
+			t.Errorf("all of the user in another realm: %v, %v, %v", none, errOf, err)
+		}
 		for what, f := range map[string]func() (session.UserSession, error){
 			"another realm":           func() (session.UserSession, error) { return v.UserSession("r-2", "s-1") },
 			"another realm's cookie":  func() (session.UserSession, error) { return v.UserSessionByCookie("r-2", want.CookieHash) },

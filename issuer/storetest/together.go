@@ -75,7 +75,7 @@ func (w *world) login(t testing.TB) (session.UserSession, string) {
 
 // redeem redeems a code.
 func (w *world) redeem(ctx context.Context, code string) (session.Grant, error) {
-	_, g, err := w.RedeemCode(ctx, w.realm, code, life, func(session.Code) error { return nil })
+	_, g, err := w.RedeemCode(ctx, session.Redeeming{Realm: w.realm, Code: code, AccessLife: life, Check: func(session.Code) error { return nil }})
 	return g, err
 }
 
