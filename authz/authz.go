@@ -141,6 +141,9 @@ func describe(span trace.Span, d *check.Decision) {
 	}
 }
 
+// RevocationBytes is the memory that the records of revocations take.
+func (s *Server) RevocationBytes() int { return s.core.Load().revoked.Bytes() }
+
 // Gather implements prometheus.Gatherer.
 func (s *Server) Gather() ([]*dto.MetricFamily, error) { return s.core.Load().metrics.Gather() }
 

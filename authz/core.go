@@ -24,15 +24,16 @@ type core struct {
 	verifier *verify.Verifier
 	policies []*policy.Engine
 	named    map[string]*policy.Engine // the same, by name
-	watcher  *watch.Watcher            // nil: no issuer's revocations reach us
-	without  map[string]bool           // issuers whose revocations do not
+	revoked  *revocation.Set
+	watcher  *watch.Watcher  // nil: no issuer's revocations reach us
+	without  map[string]bool // issuers whose revocations do not
 	checker  *check.Checker
 	metrics  *prometheus.Registry // of its own: two cores run side by side in a Reload
 }
 
 // newCore builds one; before is the one that it will replace, or nil.
 func newCore(ctx context.Context, c Config, before *core) (*core, error) {
-	k := &core{metrics: prometheus.NewRegistry(), named: make(map[string]*policy.Engine), without: make(map[string]bool)}
+	k := &core{metrics: prometheus.NewRegistry(), revoked: revocation.NewSet(), named: make(map[string]*policy.Engine), without: make(map[string]bool)}
 	for _, name := range c.WithoutRevocations {
 		k.without[name] = true
 	}
@@ -42,7 +43,7 @@ func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 	decide := check.Config{
 		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Shadow: c.Shadow, LeaveTokens: c.LeaveTokens,
 		OnStale: c.OnStale, Now: c.Now, Logger: c.Logger, Metrics: k.metrics,
-		Revocations: revocation.NewSet(),
+		Revocations: k.revoked,
 		Trust:       k.trust,
 	}
 	if c.Decisions != nil {
@@ -63,7 +64,7 @@ func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 	if k.verifier, err = verify.New(verification); err != nil {
 		return nil, err
 	}
-	if err := k.watch(c, decide.Revocations); err != nil {
+	if err := k.watch(c); err != nil {
 		return nil, err
 	}
 	decide.Verifier = k.verifier
@@ -89,13 +90,13 @@ func (k *core) covered(c Config) error {
 }
 
 // watch prepares to follow revocations, if there is an upstream.
-func (k *core) watch(c Config, set *revocation.Set) error {
+func (k *core) watch(c Config) error {
 	if c.Watch == nil {
 		return nil
 	}
 	var err error
 	if k.watcher, err = watch.NewWatcher(watch.WatcherConfig{
-		Conn: c.Watch, Set: set, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
+		Conn: c.Watch, Set: k.revoked, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
 		Now: c.Now, Logger: c.Logger,
 	}); err != nil {
 		return err

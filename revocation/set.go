@@ -72,6 +72,10 @@ func (s *Set) Generation() uint64 { return s.state.Load().generation }
 // once, and expired ones may be counted until their memory is freed.
 func (s *Set) Len() int { return s.state.Load().len() }
 
+// Bytes is the memory that the records take. There are no pointers in it: the
+// garbage collector has nothing to do for it.
+func (s *Set) Bytes() int { return s.state.Load().bytes() }
+
 // Apply adds records (any order; those of one delta) and moves the Set to revision head.
 // It publishes with one pointer swap and never blocks readers. Applying the
 // same records twice changes nothing; a head below Revision does not move back.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"time"
+	"unsafe"
 )
 
 // state is one immutable content of a Set: records in three tables of rising
@@ -66,6 +67,16 @@ func (st *state) len() int {
 	for _, t := range st.levels {
 		if t != nil {
 			n += t.records
+		}
+	}
+	return n
+}
+
+func (st *state) bytes() int {
+	n := 0
+	for _, t := range st.levels {
+		if t != nil {
+			n += len(t.slots)*int(unsafe.Sizeof(entry{})) + len(t.marks)
 		}
 	}
 	return n

@@ -128,6 +128,12 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 		g.Go(func() error { return server.RunHTTP(ctx, door, doorConfig) })
 	}
 	g.Go(func() error {
+		if _, set := r.env.lookupEnv("GOGC"); !set {
+			paceCollector(ctx, c.GCPercent, server.RevocationBytes)
+		}
+		return nil
+	})
+	g.Go(func() error {
 		return r.run(ctx, &runningAuthz{server: server, config: c, decisions: decisions, conn: conn, log: log}, metrics)
 	})
 	g.Go(func() error {
