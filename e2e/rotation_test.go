@@ -26,7 +26,7 @@ func TestKeyRotationRefusesNobody(t *testing.T) {
 	onNew := startTraffic(t, func() answer { return ask(s, http.MethodGet, "/orders", newest.Load().(string)) }, isStatus(http.StatusOK))
 	onOld.more(100)
 
-	out, err := exec.CommandContext(t.Context(), p.tegata, "keys", "rotate",
+	out, err := exec.CommandContext(t.Context(), p.tegata, "keys", "rotate", "--now",
 		"--config", filepath.Join(s.Dir, "tegata.yaml"), "--realm", stack.Realm).CombinedOutput()
 	if err != nil {
 		t.Fatalf("tegata keys rotate: %v\n%s", err, out)

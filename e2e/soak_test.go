@@ -190,7 +190,7 @@ func (k *soak) disturb(t *testing.T) {
 		case 2:
 			_ = os.Remove(broken)
 		case 3:
-			out, err := exec.CommandContext(t.Context(), k.program, "keys", "rotate",
+			out, err := exec.CommandContext(t.Context(), k.program, "keys", "rotate", "--now",
 				"--config", filepath.Join(k.stack.Dir, "tegata.yaml"), "--realm", stack.Realm).CombinedOutput()
 			if err != nil {
 				t.Errorf("rotating keys: %v\n%s", err, out)

@@ -44,10 +44,10 @@ var table = map[string][]string{
 
 	"issuer/oauth":      nil,
 	"issuer/realm":      {"internal/jose"},
-	"issuer/client":     {"issuer/realm", "revocation"},
+	"issuer/client":     {"issuer/realm", "revocation", "internal/jose"},
 	"issuer/user":       {"issuer/realm", "revocation"},
 	"issuer/session":    {"issuer/realm", "revocation"},
-	"issuer/keys":       {"issuer/realm", "internal/jose"},
+	"issuer/keys":       {"issuer/realm", "revocation", "internal/jose"},
 	"issuer/token":      {"issuer/realm", "issuer/keys", "issuer/session", "revocation", "internal/jose"},
 	"issuer/clientauth": {"issuer/realm", "issuer/client", "issuer/oauth", "internal/jose", "internal/jwks"},
 	"issuer/userauth":   {"issuer/realm", "issuer/user"},

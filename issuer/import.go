@@ -34,13 +34,13 @@ func (i *Issuer) Import(ctx context.Context, file Realm) error {
 	if err != nil {
 		return fmt.Errorf("importing realm %s: %w", file.Realm, err)
 	}
-	if err := i.keys.Ensure(ctx, r); err != nil {
-		return fmt.Errorf("making keys of realm %s: %w", file.Realm, err)
-	}
 	for _, c := range file.Clients {
 		if err := i.importClient(ctx, r, c); err != nil {
 			return fmt.Errorf("importing client %s of realm %s: %w", c.ClientID, file.Realm, err)
 		}
+	}
+	if err := i.ensureKeys(ctx, r); err != nil {
+		return fmt.Errorf("making keys of realm %s: %w", file.Realm, err)
 	}
 	for _, u := range file.Users {
 		if err := i.importUser(ctx, r, u); err != nil {
@@ -55,10 +55,10 @@ func (file Realm) check() error {
 	if !realmName.MatchString(file.Realm) {
 		return fmt.Errorf("realm %q: a name has 1 to 64 letters, digits, '.', '_' or '-'", file.Realm)
 	}
-	switch alg := jose.Algorithm(file.DefaultSignatureAlgorithm); alg {
-	case "", jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA:
-	default:
-		return fmt.Errorf("realm %s: defaultSignatureAlgorithm %q is not one of ES256, RS256, PS256 (and 384, 512), EdDSA", file.Realm, alg)
+	if alg := file.DefaultSignatureAlgorithm; alg != "" {
+		if err := jose.CheckSigning(jose.Algorithm(alg)); err != nil {
+			return fmt.Errorf("realm %s: defaultSignatureAlgorithm: %w", file.Realm, err)
+		}
 	}
 	switch file.AccessTokenType {
 	case "", "at+jwt", "JWT":
@@ -173,6 +173,7 @@ func (file Realm) settings() realm.Settings {
 		OfflineSessionMaxLifespan: file.offlineMax(),
 		RefreshGrace:              seconds(file.RefreshGrace),
 		RefreshMaxReuse:           file.RefreshTokenMaxReuse,
+		KeyRotation:               seconds(file.KeyRotation),
 	}
 	for _, scope := range file.ClientScopes {
 		s.Scopes = append(s.Scopes, scope.Name)

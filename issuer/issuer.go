@@ -55,6 +55,9 @@ type Config struct {
 	BaseURL string
 	Stores  Stores
 	Seal    []byte // 32 bytes, see keys.ReadKeyFile
+	// OtherSeals are of other key files, which may have sealed private keys
+	// too; those are sealed again with Seal.
+	OtherSeals [][]byte
 
 	Now     func() time.Time      // default time.Now
 	Rand    io.Reader             // default crypto/rand.Reader
@@ -154,7 +157,7 @@ func New(c Config) (*Issuer, error) {
 	if i.metrics, err = newMetrics(c.Metrics); err != nil {
 		return nil, fmt.Errorf("issuer: registering metrics: %w", err)
 	}
-	if i.keys, err = keys.New(keys.Config{Store: c.Stores.Keys, Seal: c.Seal, Now: c.Now, Rand: c.Rand}); err != nil {
+	if i.keys, err = keys.New(keys.Config{Store: c.Stores.Keys, Seal: c.Seal, OtherSeals: c.OtherSeals, Now: c.Now, Rand: c.Rand}); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	if i.sessions, err = session.New(session.Config{Store: c.Stores.Sessions, Now: c.Now, Rand: c.Rand, Logger: c.Logger}); err != nil {
@@ -279,52 +282,10 @@ func (i *Issuer) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			err := errors.Join(i.sessions.Sweep(ctx), i.retireKeys(ctx))
+			err := errors.Join(i.sessions.Sweep(ctx), i.maintainKeys(ctx))
 			if err != nil && ctx.Err() == nil {
 				i.c.Logger.ErrorContext(ctx, "sweep failed", "err", err)
 			}
 		}
 	}
-}
-
-// keepKeys is how long a key is published after its successor was made, at
-// least: longer than tokens live, also if somebody has lowered that since.
-const keepKeys = 24 * time.Hour
-
-// retireKeys withdraws keys whose last token has expired.
-func (i *Issuer) retireKeys(ctx context.Context) error {
-	all, err := i.realms.All(ctx)
-	if err != nil {
-		return err
-	}
-	for _, r := range all {
-		life, err := i.longestLife(ctx, r)
-		if err != nil {
-			return err
-		}
-		n, err := i.keys.RetireOld(ctx, r, max(keepKeys, 2*life))
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			i.c.Logger.InfoContext(ctx, "retired old signing keys", "realm", r.Name, "keys", n)
-		}
-	}
-	return nil
-}
-
-// longestLife is that of the realm's longest-lived access tokens.
-func (i *Issuer) longestLife(ctx context.Context, r realm.Realm) (life time.Duration, err error) {
-	life = r.Settings.WithDefaults().AccessTokenLifespan
-	err = i.c.Stores.Clients.Read(ctx, func(v client.View) error {
-		clients, err := v.Clients(r.ID)
-		for _, c := range clients {
-			life = max(life, c.AccessTokenLifespan)
-		}
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("reading the clients of realm %s: %w", r.Name, err)
-	}
-	return life, nil
 }

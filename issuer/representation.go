@@ -26,6 +26,8 @@ type Realm struct {
 	RefreshGrace         int `json:"refreshGrace,omitempty" yaml:"refreshGrace,omitempty"`                 // s, default 10 (not Keycloak's)
 	RefreshTokenMaxReuse int `json:"refreshTokenMaxReuse,omitempty" yaml:"refreshTokenMaxReuse,omitempty"` // within refreshGrace, default 3
 
+	KeyRotation int `json:"keyRotation,omitempty" yaml:"keyRotation,omitempty"` // s that a signing key signs; default: until somebody rotates (not Keycloak's)
+
 	ClientScopes []ClientScope `json:"clientScopes,omitempty" yaml:"clientScopes,omitempty"`
 	Clients      []Client      `json:"clients,omitempty" yaml:"clients,omitempty"`
 	Users        []User        `json:"users,omitempty" yaml:"users,omitempty"`

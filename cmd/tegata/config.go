@@ -30,16 +30,17 @@ type logConfig struct {
 }
 
 type issuerConfig struct {
-	BaseURL     string        `yaml:"base_url"`
-	Listen      string        `yaml:"listen"`
-	BehindProxy bool          `yaml:"behind_proxy"`
-	TLS         tlsConfig     `yaml:"tls"`
-	Management  string        `yaml:"management"`
-	Store       storeConfig   `yaml:"store"`
-	KeyFile     string        `yaml:"key_file"`
-	Realms      []string      `yaml:"realms"`
-	Watch       watchConfig   `yaml:"watch"`
-	RevokeWait  time.Duration `yaml:"revoke_wait"`
+	BaseURL       string        `yaml:"base_url"`
+	Listen        string        `yaml:"listen"`
+	BehindProxy   bool          `yaml:"behind_proxy"`
+	TLS           tlsConfig     `yaml:"tls"`
+	Management    string        `yaml:"management"`
+	Store         storeConfig   `yaml:"store"`
+	KeyFile       string        `yaml:"key_file"`
+	OtherKeyFiles []string      `yaml:"other_key_files"`
+	Realms        []string      `yaml:"realms"`
+	Watch         watchConfig   `yaml:"watch"`
+	RevokeWait    time.Duration `yaml:"revoke_wait"`
 }
 
 type storeConfig struct {
@@ -425,6 +426,9 @@ func (c *config) resolve(dir string) {
 			&i.Watch.TLS.CertFile, &i.Watch.TLS.KeyFile, &i.Watch.TLS.ClientCAFile)
 		for n := range i.Realms {
 			paths = append(paths, &i.Realms[n])
+		}
+		for n := range i.OtherKeyFiles {
+			paths = append(paths, &i.OtherKeyFiles[n])
 		}
 	}
 	if a := c.Authz; a != nil {

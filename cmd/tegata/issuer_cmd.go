@@ -83,7 +83,7 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 	if err != nil {
 		return nil, err
 	}
-	seal, err := readSeal(c.KeyFile)
+	seal, others, err := readSeals(c)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 	}
 	metrics := newMetrics()
 	if s.issuer, err = issuer.New(issuer.Config{
-		BaseURL: c.BaseURL, Seal: seal, Stores: stores(s.db), WatchSource: s.db,
+		BaseURL: c.BaseURL, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db,
 		Logger: log, Metrics: metrics,
 		NewStore:   errors.Is(statErr, fs.ErrNotExist),
 		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,

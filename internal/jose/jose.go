@@ -17,6 +17,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -49,6 +50,23 @@ const (
 	EdDSA Algorithm = "EdDSA"
 	HS512 Algorithm = "HS512"
 )
+
+// SigningAlgorithms are those that tokens for others can be signed with.
+func SigningAlgorithms() []Algorithm {
+	return []Algorithm{ES256, ES384, ES512, RS256, RS384, RS512, PS256, PS384, PS512, EdDSA}
+}
+
+// CheckSigning is an error, for whoever configured it, unless a is one of
+// SigningAlgorithms.
+func CheckSigning(a Algorithm) error {
+	switch {
+	case slices.Contains(SigningAlgorithms(), a):
+		return nil
+	case a == "Ed448":
+		return errors.New("Ed448 is not supported: EdDSA here is Ed25519 (RFC 8037), the curve that the libraries of verifiers know")
+	}
+	return fmt.Errorf("%q is not an algorithm to sign with: want ES256, RS256 or PS256 (or 384, 512), or EdDSA", a)
+}
 
 // Header is the protected header of a token.
 type Header struct {

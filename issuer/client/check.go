@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/tegata/tegata/internal/jose"
 )
 
 // Limits on what is stored, in bytes.
@@ -29,7 +31,7 @@ func (c Client) check() error {
 	if !validClientID(c.ClientID) {
 		return fmt.Errorf("clientId %q: want 1 to %d bytes without control characters", c.ClientID, maxClientID)
 	}
-	if err := errors.Join(c.checkKind(), c.checkRedirects(), c.checkScopes(), c.checkKeys(), c.checkSize()); err != nil {
+	if err := errors.Join(c.checkKind(), c.checkRedirects(), c.checkScopes(), c.checkKeys(), c.checkAlgorithms(), c.checkSize()); err != nil {
 		return fmt.Errorf("client %q: %w", c.ClientID, err)
 	}
 	return nil
@@ -51,6 +53,17 @@ func (c Client) checkKind() error {
 		return nil
 	}
 	return fmt.Errorf("clientAuthenticatorType %q: want client-secret or client-jwt", c.ClientAuthenticatorType)
+}
+
+func (c Client) checkAlgorithms() error {
+	for name, alg := range map[string]jose.Algorithm{
+		attrAccessAlgorithm: c.AccessTokenAlgorithm(), attrIDAlgorithm: c.IDTokenAlgorithm(),
+	} {
+		if err := jose.CheckSigning(alg); err != nil && alg != "" {
+			return fmt.Errorf("attribute %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (c Client) checkRedirects() error {

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"slices"
 	"time"
+
+	"github.com/tegata/tegata/internal/jose"
 )
 
 // hashPrefix names the hash, so that a stronger one can stand beside it.
@@ -40,6 +42,24 @@ func sameHash(hash []byte, stored string) int {
 	var want [hashSize]byte
 	copy(want[:], stored)
 	return subtle.ConstantTimeCompare(hash, want[:]) & subtle.ConstantTimeEq(int32(len(stored)), int32(hashSize))
+}
+
+// Attributes by which a client asks for signatures of its own, as in Keycloak.
+const (
+	attrAccessAlgorithm = "access.token.signed.response.alg"
+	attrIDAlgorithm     = "id.token.signed.response.alg"
+)
+
+// AccessTokenAlgorithm is what the client's access tokens are signed with;
+// empty: the realm's.
+func (c Client) AccessTokenAlgorithm() jose.Algorithm {
+	return jose.Algorithm(c.Attributes[attrAccessAlgorithm])
+}
+
+// IDTokenAlgorithm is what the client's ID tokens are signed with; empty: the
+// realm's.
+func (c Client) IDTokenAlgorithm() jose.Algorithm {
+	return jose.Algorithm(c.Attributes[attrIDAlgorithm])
 }
 
 // openID is the scope that every client may ask for: it is what makes a

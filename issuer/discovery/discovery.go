@@ -8,8 +8,11 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/keys"
@@ -20,6 +23,7 @@ import (
 // Keys is what discovery needs of keys.Keys.
 type Keys interface {
 	Public(ctx context.Context, r realm.Realm) (*jose.KeySet, error)
+	JWKS(ctx context.Context, r realm.Realm) (document []byte, etag string, err error)
 }
 
 var _ Keys = (*keys.Keys)(nil)
@@ -135,14 +139,38 @@ func (h *Handler) algorithms(ctx context.Context, r realm.Realm) ([]string, erro
 	return algorithms, nil
 }
 
-// Certs answers the realm's public keys (RFC 7517 §5).
+// Certs answers the realm's public keys (RFC 7517 §5). Unlike Keycloak's, the
+// answer may be kept for a while: for no longer than a key is published before
+// it signs.
 func (h *Handler) Certs(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	set, err := h.c.Keys.Public(req.Context(), r)
+	document, etag, err := h.c.Keys.JWKS(req.Context(), r)
 	if err != nil {
 		oauth.WriteError(w, err)
 		return
 	}
-	answer(w, set, "no-cache")
+	header := w.Header()
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("Cache-Control", cacheKeys)
+	header.Set("ETag", etag)
+	if matches(req.Header.Values("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	header.Set("Content-Type", "application/json")
+	_, _ = w.Write(document) // a client that is gone is nobody's concern
+}
+
+// cacheKeys lets key sets be kept for as long as keys.PublishAhead allows for.
+var cacheKeys = fmt.Sprintf("public, max-age=%d", keys.CacheFor/time.Second)
+
+// matches is If-None-Match (RFC 9110 §13.1.2), weakly compared.
+func matches(fields []string, etag string) bool {
+	for _, tag := range strings.Split(strings.Join(fields, ","), ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
 }
 
 // info is Keycloak's realm info, which old adapters read.

@@ -219,6 +219,8 @@ func (req request) minting() token.Client {
 		Audience:       req.client.Audience,
 		AllowedOrigins: clientauth.Origins(req.client),
 		AccessLife:     req.accessLife(),
+
+		AccessAlgorithm: req.client.AccessTokenAlgorithm(), IDAlgorithm: req.client.IDTokenAlgorithm(),
 	}
 }
 

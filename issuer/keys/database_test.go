@@ -99,7 +99,7 @@ func TestTheDatabaseFilesHoldNoKey(t *testing.T) {
 		r := demo
 		r.Settings.SigningAlgorithm = alg
 		d.must(k.Ensure(t.Context(), r))
-		s, err := k.Signer(t.Context(), r)
+		s, err := k.Signer(t.Context(), r, "")
 		d.must(err)
 		secrets["PKCS #8 of "+string(alg)], err = x509.MarshalPKCS8PrivateKey(s.Key)
 		d.must(err)
@@ -161,10 +161,10 @@ func TestARowMovedInTheDatabase(t *testing.T) {
 			change(d, d.row(demo, jose.ES256), d.row(other, jose.ES256))
 			before := d.rows(demo)
 			late := d.process(seal)
-			if _, err := late.Signer(t.Context(), demo); !errors.Is(err, keys.ErrSeal) {
+			if _, err := late.Signer(t.Context(), demo, ""); !errors.Is(err, keys.ErrSeal) {
 				t.Errorf("Signer: %v, want ErrSeal", err)
 			}
-			if _, err := late.Rotate(t.Context(), demo, ""); !errors.Is(err, keys.ErrSeal) {
+			if _, err := late.RotateNow(t.Context(), demo, ""); !errors.Is(err, keys.ErrSeal) {
 				t.Errorf("Rotate: %v, want ErrSeal: it would hide the row", err)
 			}
 			if d := cmp.Diff(before, d.rows(demo)); d != "" {
@@ -186,7 +186,7 @@ func TestAnotherKeyFileLeavesTheDatabaseAlone(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"Ensure":            func() error { return wrong.Ensure(t.Context(), demo) },
 		"Ensure, a new key": func() error { return wrong.Ensure(t.Context(), changed) },
-		"Rotate":            func() error { _, err := wrong.Rotate(t.Context(), demo, ""); return err },
+		"Rotate":            func() error { _, err := wrong.RotateNow(t.Context(), demo, ""); return err },
 	} {
 		if err := call(); !errors.Is(err, keys.ErrSeal) {
 			t.Errorf("%s: %v, want ErrSeal", name, err)
@@ -223,7 +223,7 @@ func TestAlgorithmsInTheDatabase(t *testing.T) {
 				t.Errorf("stored:\n%s", d)
 			}
 			late := d.process(seal)
-			s, err := late.Signer(t.Context(), r)
+			s, err := late.Signer(t.Context(), r, "")
 			d.must(err)
 			compact, err := s.Sign("JWT", []byte(`{"a":1}`))
 			d.must(err)
@@ -244,7 +244,7 @@ func TestAChangeIsSeenAtOnce(t *testing.T) {
 	w.must(w.Ensure(t.Context(), demo))
 	first, _ := w.sign(w.Keys, demo)
 	w.pass(time.Millisecond)
-	second, err := w.Rotate(t.Context(), demo, "")
+	second, err := w.RotateNow(t.Context(), demo, "")
 	w.must(err)
 	if s, _ := w.sign(w.Keys, demo); s.ID != second {
 		t.Errorf("after Rotate it signs with %s, want %s", s.ID, second)
@@ -262,13 +262,16 @@ func TestAChangeIsSeenAtOnce(t *testing.T) {
 		t.Error("after Retire the key is published")
 	}
 	w.pass(time.Millisecond)
-	third, err := w.Rotate(t.Context(), demo, "")
+	third, err := w.RotateNow(t.Context(), demo, "")
 	w.must(err)
 	if s, _ := w.sign(w.Keys, demo); s.ID != third {
 		t.Errorf("after Rotate it signs with %s, want %s", s.ID, third)
 	}
 	w.pass(time.Millisecond)
-	if n, err := w.RetireOld(t.Context(), demo, 0); n != 1 || err != nil || published(second) {
-		t.Errorf("RetireOld = %d, %v, still published: %v", n, err, published(second))
+	if m, err := w.Maintain(t.Context(), demo, 0); m.Retired != 1 || err != nil || published(second) {
+		t.Errorf("Maintain = %+v, %v, still published: %v", m, err, published(second))
+	}
+	if rev, err := w.Withdraw(t.Context(), demo, third); rev != 1 || err != nil || published(third) {
+		t.Errorf("withdrawn at %d, %v, still published: %v", rev, err, published(third))
 	}
 }

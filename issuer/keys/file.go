@@ -30,6 +30,9 @@ func ReadKeyFile(path string, rand io.Reader) ([]byte, error) {
 	return readKeyFile(path) // ours, or that of a process that was faster
 }
 
+// ReadExistingKeyFile is ReadKeyFile for a file that must be there.
+func ReadExistingKeyFile(path string) ([]byte, error) { return readKeyFile(path) }
+
 func readKeyFile(path string) (key []byte, err error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -38,7 +38,7 @@ func FuzzParseKeyFile(f *testing.F) {
 // refused with ErrSeal.
 func FuzzOpen(f *testing.F) {
 	// The same nonce in each of the fuzzer's processes: they share the seeds.
-	s, err := newSealer(bytes.Repeat([]byte{1}, sealSize), strings.NewReader("twelve bytes"))
+	s, err := newSealer(bytes.Repeat([]byte{1}, sealSize), nil, strings.NewReader("twelve bytes"))
 	if err != nil {
 		f.Fatal(err)
 	}

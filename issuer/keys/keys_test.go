@@ -18,6 +18,7 @@ import (
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/keys"
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/revocation"
 )
 
 var (
@@ -32,6 +33,9 @@ type memory struct {
 	all   []keys.Sealed // newest last
 	reads int
 	err   error // of every transaction
+
+	records []revocation.Record
+	mark    time.Time // when the last access token expires
 
 	// If not nil, each read tells that it has begun, and waits for release.
 	began, release chan struct{}
@@ -48,17 +52,17 @@ func (m *memory) Read(_ context.Context, f func(keys.View) error) error {
 	return errors.Join(m.err, f(memoryTx{m}))
 }
 
-func (m *memory) Write(_ context.Context, f func(keys.Tx) error) error {
+func (m *memory) Write(_ context.Context, f func(keys.Tx) error) (revocation.Revision, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := slices.Clone(m.all)
+	before, records := slices.Clone(m.all), slices.Clone(m.records)
 	_ = f(memoryTx{m}) // the closure may run twice
-	m.all = slices.Clone(before)
+	m.all, m.records = slices.Clone(before), slices.Clone(records)
 	err := errors.Join(m.err, f(memoryTx{m}))
 	if err != nil {
-		m.all = before
+		m.all, m.records = before, records
 	}
-	return err
+	return revocation.Revision(len(m.records)), err
 }
 
 type memoryTx struct{ m *memory }
@@ -80,8 +84,24 @@ func (t memoryTx) PutKey(k keys.Sealed) error {
 	case t.m.all[i].RealmID != k.RealmID:
 		return errors.New("another realm's key")
 	default:
-		t.m.all[i].Status = k.Status
+		t.m.all[i].Status, t.m.all[i].Ended = k.Status, k.Ended
 	}
+	return nil
+}
+
+func (t memoryTx) ResealKey(k keys.Sealed) error {
+	i := slices.IndexFunc(t.m.all, func(have keys.Sealed) bool { return have.ID == k.ID && have.RealmID == k.RealmID })
+	if i < 0 {
+		return errors.New("no such key")
+	}
+	t.m.all[i].Private = k.Private
+	return nil
+}
+
+func (t memoryTx) MaxAccessExp(string) (time.Time, error) { return t.m.mark, nil }
+
+func (t memoryTx) Revoke(_ string, r revocation.Record) error {
+	t.m.records = append(t.m.records, r)
 	return nil
 }
 
@@ -102,9 +122,9 @@ func newWorld(t *testing.T) *world {
 }
 
 // process is the service in another process, on the same store.
-func (w *world) process(seal []byte) *keys.Keys {
+func (w *world) process(seal []byte, others ...[]byte) *keys.Keys {
 	w.t.Helper()
-	k, err := keys.New(keys.Config{Store: w.store, Seal: seal, Now: w.clock, Rand: rand.Reader})
+	k, err := keys.New(keys.Config{Store: w.store, Seal: seal, OtherSeals: others, Now: w.clock, Rand: rand.Reader})
 	w.must(err)
 	return k
 }
@@ -144,7 +164,7 @@ func (w *world) statuses(r realm.Realm) string {
 // sign signs with the active key.
 func (w *world) sign(k *keys.Keys, r realm.Realm) (jose.Signer, string) {
 	w.t.Helper()
-	s, err := k.Signer(w.t.Context(), r)
+	s, err := k.Signer(w.t.Context(), r, "")
 	w.must(err)
 	compact, err := s.Sign("JWT", []byte(`{"a":1}`))
 	w.must(err)
@@ -247,7 +267,7 @@ func TestRotateAndRetire(t *testing.T) {
 	w.must(err)
 
 	w.pass(-time.Hour) // what is active is said by its status, not by its age
-	kid, err := w.Rotate(t.Context(), demo, "")
+	kid, err := w.RotateNow(t.Context(), demo, "")
 	w.must(err)
 	second, fresh := w.sign(w.Keys, demo) // at once, though the clock stands still
 	if second.ID != kid || second.ID == first.ID || second.Algorithm != jose.ES256 {
@@ -269,12 +289,12 @@ func TestRotateAndRetire(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 
-	_, err = w.Rotate(t.Context(), demo, jose.EdDSA)
+	_, err = w.RotateNow(t.Context(), demo, jose.EdDSA)
 	w.must(err)
-	if s, _ := w.sign(w.Keys, demo); s.Algorithm != jose.EdDSA {
-		t.Errorf("signs with %s, want what was asked for", s.Algorithm)
+	if s, _ := w.sign(w.Keys, demo); s.ID != second.ID {
+		t.Errorf("signs with %s, want what it did before: EdDSA is for who asks for it", s.Algorithm)
 	}
-	if got, want := w.statuses(demo), "ES256 passive, ES256 retired, EdDSA active, HS512 active"; got != want {
+	if got, want := w.statuses(demo), "ES256 active, ES256 retired, EdDSA active, HS512 active"; got != want {
 		t.Errorf("got %s, want %s: a retired key never comes back", got, want)
 	}
 }
@@ -284,7 +304,7 @@ func TestRotateTakesTheRealmsAlgorithm(t *testing.T) {
 	w, r := newWorld(t), demo
 	r.Settings.SigningAlgorithm = jose.EdDSA
 	w.must(w.Ensure(t.Context(), r))
-	_, err := w.Rotate(t.Context(), r, "")
+	_, err := w.RotateNow(t.Context(), r, "")
 	w.must(err)
 	if got, want := w.statuses(r), "EdDSA active, EdDSA passive, HS512 active"; got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -299,7 +319,7 @@ func TestEnsureMakesTheOwnKeyAlone(t *testing.T) {
 	before, _ := w.sign(w.Keys, demo)
 	w.store.all = slices.DeleteFunc(w.store.all, func(k keys.Sealed) bool { return k.Algorithm == jose.HS512 })
 	w.pass(time.Second)
-	if _, err := w.Signer(t.Context(), demo); !errors.Is(err, keys.ErrNoKey) {
+	if _, err := w.Signer(t.Context(), demo, ""); !errors.Is(err, keys.ErrNoKey) {
 		t.Errorf("without an own key: %v, want ErrNoKey", err)
 	}
 	w.must(w.Ensure(t.Context(), demo))
@@ -336,14 +356,14 @@ func TestAKeyOutOfUseNeedNotOpen(t *testing.T) {
 	w := newWorld(t)
 	w.must(w.Ensure(t.Context(), demo))
 	old, _ := w.sign(w.Keys, demo)
-	_, err := w.Rotate(t.Context(), demo, "")
+	_, err := w.RotateNow(t.Context(), demo, "")
 	w.must(err)
 	flip(&w.store.all[0], 20)
-	if _, err := w.Rotate(t.Context(), demo, ""); !errors.Is(err, keys.ErrSeal) {
+	if _, err := w.RotateNow(t.Context(), demo, ""); !errors.Is(err, keys.ErrSeal) {
 		t.Errorf("with a passive key that does not open: %v, want ErrSeal", err)
 	}
 	w.must(w.Retire(t.Context(), demo, old.ID))
-	if _, err := w.Rotate(t.Context(), demo, ""); err != nil {
+	if _, err := w.RotateNow(t.Context(), demo, ""); err != nil {
 		t.Errorf("with a retired key that does not open: %v", err)
 	}
 }
@@ -358,12 +378,12 @@ func TestWhatCannotBeRotatedOrRetired(t *testing.T) {
 	own, _, err := w.Own(t.Context(), demo)
 	w.must(err)
 	passive, _ := w.sign(w.Keys, other)
-	_, err = w.Rotate(t.Context(), other, "")
+	_, err = w.RotateNow(t.Context(), other, "")
 	w.must(err)
 	before := w.statuses(demo) + w.statuses(other)
 	for name, call := range map[string]func() error{
-		"to a symmetric algorithm": func() error { _, err := w.Rotate(t.Context(), demo, jose.HS512); return err },
-		"to none":                  func() error { _, err := w.Rotate(t.Context(), demo, "none"); return err },
+		"to a symmetric algorithm": func() error { _, err := w.RotateNow(t.Context(), demo, jose.HS512); return err },
+		"to none":                  func() error { _, err := w.RotateNow(t.Context(), demo, "none"); return err },
 		"the active key":           func() error { return w.Retire(t.Context(), demo, active.ID) },
 		"the own key":              func() error { return w.Retire(t.Context(), demo, own) },
 		"an unknown key":           func() error { return w.Retire(t.Context(), demo, "none") },
@@ -384,7 +404,7 @@ func TestRealmsShareNoKey(t *testing.T) {
 	other := realm.Realm{ID: "r-2", Name: "two"}
 	w.must(w.Ensure(t.Context(), demo))
 	for name, call := range map[string]func() error{
-		"Signer": func() error { _, err := w.Signer(t.Context(), other); return err },
+		"Signer": func() error { _, err := w.Signer(t.Context(), other, ""); return err },
 		"Own":    func() error { _, _, err := w.Own(t.Context(), other); return err },
 		"Public": func() error { _, err := w.Public(t.Context(), other); return err },
 	} {
@@ -415,13 +435,13 @@ func TestAnotherKeyFile(t *testing.T) {
 	changed := demo
 	changed.Settings.SigningAlgorithm = jose.EdDSA // so that there is something to make
 	for name, call := range map[string]func() error{
-		"Signer":              func() error { _, err := wrong.Signer(t.Context(), demo); return err },
+		"Signer":              func() error { _, err := wrong.Signer(t.Context(), demo, ""); return err },
 		"Own":                 func() error { _, _, err := wrong.Own(t.Context(), demo); return err },
 		"Public":              func() error { _, err := wrong.Public(t.Context(), demo); return err },
 		"Ensure":              func() error { return wrong.Ensure(t.Context(), demo) },
 		"Ensure, a new key":   func() error { return wrong.Ensure(t.Context(), changed) },
-		"Rotate":              func() error { _, err := wrong.Rotate(t.Context(), demo, ""); return err },
-		"Rotate, another alg": func() error { _, err := wrong.Rotate(t.Context(), demo, jose.EdDSA); return err },
+		"Rotate":              func() error { _, err := wrong.RotateNow(t.Context(), demo, ""); return err },
+		"Rotate, another alg": func() error { _, err := wrong.RotateNow(t.Context(), demo, jose.EdDSA); return err },
 	} {
 		if err := call(); !errors.Is(err, keys.ErrSeal) {
 			t.Errorf("%s: %v, want ErrSeal", name, err)
@@ -455,7 +475,7 @@ func TestARowThatWasMovedDoesNotOpen(t *testing.T) {
 			w.must(w.Ensure(t.Context(), demo))
 			w.must(w.Ensure(t.Context(), other))
 			change(w.store.all)
-			if _, err := w.process(seal).Signer(t.Context(), demo); !errors.Is(err, keys.ErrSeal) {
+			if _, err := w.process(seal).Signer(t.Context(), demo, ""); !errors.Is(err, keys.ErrSeal) {
 				t.Errorf("got %v, want ErrSeal", err)
 			}
 		})
@@ -494,7 +514,7 @@ func TestAnotherProcessIsHeardWithinASecond(t *testing.T) {
 	w.must(w.Ensure(t.Context(), demo))
 	first, _ := w.sign(w.Keys, demo)
 	before := w.store.reads
-	kid, err := w.process(seal).Rotate(t.Context(), demo, "")
+	kid, err := w.process(seal).RotateNow(t.Context(), demo, "")
 	w.must(err)
 	w.pass(time.Second - time.Nanosecond)
 	for range 100 {
@@ -514,7 +534,7 @@ func TestAnotherProcessIsHeardWithinASecond(t *testing.T) {
 	if set, err := w.Public(t.Context(), demo); err != nil || set.Has(first.ID) {
 		t.Errorf("a key is published after its end, %v", err)
 	}
-	again, err := w.process(seal).Rotate(t.Context(), demo, "")
+	again, err := w.process(seal).RotateNow(t.Context(), demo, "")
 	w.must(err)
 	w.pass(-time.Hour)
 	if s, _ := w.sign(w.Keys, demo); s.ID != again {
@@ -529,16 +549,16 @@ func TestAFailingStoreIsSaid(t *testing.T) {
 	w.must(w.Ensure(t.Context(), demo))
 	errDisk := errors.New("disk")
 	w.store.err = errDisk
-	if _, err := w.Signer(t.Context(), demo); err != nil {
+	if _, err := w.Signer(t.Context(), demo, ""); err != nil {
 		t.Errorf("within a second: %v", err)
 	}
 	w.pass(time.Second)
 	for name, call := range map[string]func() error{
-		"Signer": func() error { _, err := w.Signer(t.Context(), demo); return err },
+		"Signer": func() error { _, err := w.Signer(t.Context(), demo, ""); return err },
 		"Own":    func() error { _, _, err := w.Own(t.Context(), demo); return err },
 		"Public": func() error { _, err := w.Public(t.Context(), demo); return err },
 		"Ensure": func() error { return w.Ensure(t.Context(), demo) },
-		"Rotate": func() error { _, err := w.Rotate(t.Context(), demo, ""); return err },
+		"Rotate": func() error { _, err := w.RotateNow(t.Context(), demo, ""); return err },
 		"Retire": func() error { return w.Retire(t.Context(), demo, "k") },
 	} {
 		err := call()
@@ -547,7 +567,7 @@ func TestAFailingStoreIsSaid(t *testing.T) {
 		}
 	}
 	w.store.err = nil
-	if _, err := w.Signer(t.Context(), demo); err != nil {
+	if _, err := w.Signer(t.Context(), demo, ""); err != nil {
 		t.Errorf("after it: %v", err)
 	}
 }
@@ -565,7 +585,7 @@ func TestOneReadsForAllWhoWait(t *testing.T) {
 		ids := make(chan string, waiting)
 		for range waiting {
 			go func() {
-				s, err := w.Signer(t.Context(), demo)
+				s, err := w.Signer(t.Context(), demo, "")
 				if err != nil {
 					t.Error(err)
 				}
@@ -575,7 +595,7 @@ func TestOneReadsForAllWhoWait(t *testing.T) {
 		canceled, cancel := context.WithCancel(t.Context())
 		gaveUp := make(chan error, 1)
 		<-w.store.began
-		go func() { _, err := w.Signer(canceled, demo); gaveUp <- err }()
+		go func() { _, err := w.Signer(canceled, demo, ""); gaveUp <- err }()
 		synctest.Wait() // one reads, all others wait for it
 		cancel()
 		if err := <-gaveUp; !errors.Is(err, context.Canceled) {
@@ -604,7 +624,7 @@ func TestWhatIsServedDoesNotChange(t *testing.T) {
 	w.must(err)
 	before, err := set.MarshalJSON()
 	w.must(err)
-	_, err = w.Rotate(t.Context(), demo, "")
+	_, err = w.RotateNow(t.Context(), demo, "")
 	w.must(err)
 	after, err := set.MarshalJSON()
 	w.must(err)

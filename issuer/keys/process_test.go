@@ -63,7 +63,7 @@ func TestProcessesAtOnce(t *testing.T) {
 		t.Fatalf("%d active and %d passive keys, want a signing key and an own key", len(first), len(stored(keys.Passive)))
 	}
 	for _, k := range all {
-		s, err1 := k.Signer(t.Context(), demo)
+		s, err1 := k.Signer(t.Context(), demo, "")
 		own, _, err2 := k.Own(t.Context(), demo)
 		ids := []string{s.ID, own}
 		for _, want := range first {
@@ -73,7 +73,7 @@ func TestProcessesAtOnce(t *testing.T) {
 		}
 	}
 
-	together(func(k *keys.Keys) error { _, err := k.Rotate(t.Context(), demo, ""); return err })
+	together(func(k *keys.Keys) error { _, err := k.RotateNow(t.Context(), demo, ""); return err })
 	active := slices.DeleteFunc(stored(keys.Active), func(k keys.Sealed) bool { return k.Algorithm == jose.HS512 })
 	if len(active) != 1 || len(stored(keys.Passive)) != processes {
 		t.Errorf("%d active and %d passive signing keys after %d rotations", len(active), len(stored(keys.Passive)), processes)

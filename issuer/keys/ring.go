@@ -3,6 +3,9 @@ package keys
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,10 +27,34 @@ var ErrNoKey = errors.New("the realm has no active key")
 type ring struct {
 	read   time.Time // when reading it began
 	sealed []Sealed  // what it was opened from
-	signer jose.Signer
 	ownID  string
 	own    []byte
 	public *jose.KeySet
+
+	signers  map[jose.Algorithm][]signing // of each algorithm, the latest to sign first
+	document []byte                       // public as JSON
+	etag     string
+}
+
+// signing is a key that signs from a time on.
+type signing struct {
+	from time.Time
+	key  jose.Signer
+}
+
+// signer is the key that signs at now. If none may yet, it is the one that
+// will be first: better a token of a young key than none.
+func (g *ring) signer(alg jose.Algorithm, now time.Time) (jose.Signer, bool) {
+	all := g.signers[alg]
+	for _, s := range all {
+		if !now.Before(s.from) {
+			return s.key, true
+		}
+	}
+	if len(all) == 0 {
+		return jose.Signer{}, false
+	}
+	return all[len(all)-1].key, true
 }
 
 // shelf is where one realm's ring is kept.
@@ -124,11 +151,11 @@ func same(a, b Sealed) bool {
 
 // ring opens a realm's keys.
 func (s *sealer) ring(sealed []Sealed) (*ring, error) {
-	signing, own := newest(sealed, signs), newest(sealed, isOwn)
-	if signing == nil || own == nil {
+	own := newest(sealed, isOwn)
+	if own == nil || newest(sealed, signs) == nil {
 		return nil, ErrNoKey
 	}
-	g := &ring{sealed: sealed, ownID: own.ID}
+	g := &ring{sealed: sealed, ownID: own.ID, signers: map[jose.Algorithm][]signing{}}
 	var err error
 	if g.own, err = s.open(*own); err != nil {
 		return nil, err
@@ -143,12 +170,27 @@ func (s *sealer) ring(sealed []Sealed) (*ring, error) {
 			return nil, err
 		}
 		public = append(public, jose.PublicKey{ID: key.ID, Algorithm: key.Algorithm, Key: signer.Key.Public()})
-		if key.ID == signing.ID {
-			g.signer = signer
+		if key.Status == Active {
+			g.signers[key.Algorithm] = append(g.signers[key.Algorithm], signing{from: key.SignsFrom, key: signer})
 		}
 	}
-	g.public, err = jose.NewKeySet(public...)
-	return g, err
+	for _, all := range g.signers {
+		slices.SortStableFunc(all, func(a, b signing) int { return b.from.Compare(a.from) })
+	}
+	return g, g.publish(public)
+}
+
+// publish writes the document of the public keys.
+func (g *ring) publish(public []jose.PublicKey) (err error) {
+	if g.public, err = jose.NewKeySet(public...); err != nil {
+		return err
+	}
+	if g.document, err = json.Marshal(g.public); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(g.document)
+	g.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	return nil
 }
 
 // isOwn is the key for tokens that only this issuer reads.

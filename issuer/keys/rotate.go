@@ -14,12 +14,13 @@ import (
 	"github.com/tegata/tegata/issuer/realm"
 )
 
-// Ensure makes what is missing of the realm's keys: one active signing key of
-// the realm's algorithm and one HS512 key. If the active key has another
-// algorithm than the realm's settings say, it turns passive. Keys that the key
-// file does not open are ErrSeal, before anything is written.
-func (k *Keys) Ensure(ctx context.Context, r realm.Realm) error {
-	if err := k.ensure(ctx, r); err != nil {
+// Ensure makes what is missing of the realm's keys: an active signing key of
+// the realm's algorithm and of each of the others that its clients ask for, and
+// one HS512 key. Active keys of other algorithms turn passive. Keys that the
+// key file does not open are ErrSeal, before anything is written.
+func (k *Keys) Ensure(ctx context.Context, r realm.Realm, others ...jose.Algorithm) error {
+	wanted := append([]jose.Algorithm{algorithm(r), jose.HS512}, others...)
+	if err := errors.Join(k.make(ctx, r, wanted), k.lay(ctx, r, wanted)); err != nil {
 		return fmt.Errorf("ensuring the keys of realm %s: %w", r.Name, err)
 	}
 	k.forget(r.ID)
@@ -27,7 +28,22 @@ func (k *Keys) Ensure(ctx context.Context, r realm.Realm) error {
 	return err
 }
 
-func (k *Keys) ensure(ctx context.Context, r realm.Realm) error {
+// Add makes a signing key of an algorithm, if the realm has none that is active.
+func (k *Keys) Add(ctx context.Context, r realm.Realm, alg jose.Algorithm) error {
+	if alg == jose.HS512 {
+		return errOwn
+	}
+	if err := k.make(ctx, r, []jose.Algorithm{alg}); err != nil {
+		return fmt.Errorf("making a key of realm %s: %w", r.Name, err)
+	}
+	k.forget(r.ID)
+	return nil
+}
+
+var errOwn = errors.New("HS512 is not for tokens that others verify")
+
+// make makes the active keys that are missing.
+func (k *Keys) make(ctx context.Context, r realm.Realm, wanted []jose.Algorithm) error {
 	have, err := k.sealed(ctx, r)
 	if err != nil {
 		return err
@@ -35,8 +51,8 @@ func (k *Keys) ensure(ctx context.Context, r realm.Realm) error {
 	// Made before the transaction: an RSA key takes longer than others should
 	// wait to write.
 	var fresh []Sealed
-	for _, alg := range []jose.Algorithm{cmp.Or(r.Settings.SigningAlgorithm, jose.ES256), jose.HS512} {
-		if hasActive(have, alg) {
+	for _, alg := range wanted {
+		if hasActive(have, alg) || hasActive(fresh, alg) {
 			continue
 		}
 		key, err := k.generate(r, alg)
@@ -48,7 +64,7 @@ func (k *Keys) ensure(ctx context.Context, r realm.Realm) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	return k.store.Write(ctx, func(tx Tx) error {
+	_, err = k.store.Write(ctx, func(tx Tx) error {
 		have, err := k.checked(tx, r)
 		if err != nil {
 			return err
@@ -57,12 +73,45 @@ func (k *Keys) ensure(ctx context.Context, r realm.Realm) error {
 			if hasActive(have, key.Algorithm) {
 				continue // another process was faster
 			}
-			if err := replace(tx, have, key); err != nil {
+			if err := tx.PutKey(key); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	return err
+}
+
+// lay makes the active keys of algorithms that nobody wants passive.
+func (k *Keys) lay(ctx context.Context, r realm.Realm, wanted []jose.Algorithm) error {
+	unwanted := func(key Sealed) bool { return key.Status == Active && !slices.Contains(wanted, key.Algorithm) }
+	have, err := k.sealed(ctx, r)
+	if err != nil || !slices.ContainsFunc(have, unwanted) {
+		return err
+	}
+	now := k.stamp()
+	_, err = k.store.Write(ctx, func(tx Tx) error {
+		have, err := k.checked(tx, r)
+		if err != nil {
+			return err
+		}
+		return pass(tx, have, unwanted, now)
+	})
+	return err
+}
+
+// pass makes the keys of a sort passive.
+func pass(tx Tx, have []Sealed, sort func(Sealed) bool, ended time.Time) error {
+	for _, key := range have {
+		if !sort(key) {
+			continue
+		}
+		key.Status, key.Ended = Passive, ended
+		if err := tx.PutKey(key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func hasActive(keys []Sealed, alg jose.Algorithm) bool {
@@ -78,71 +127,65 @@ func (k *Keys) checked(v View, r realm.Realm) ([]Sealed, error) {
 	return have, k.seal.check(have)
 }
 
-// replace makes key the only active one of its sort.
-func replace(tx Tx, have []Sealed, key Sealed) error {
-	for _, old := range have {
-		if old.Status != Active || isOwn(old) != isOwn(key) {
-			continue
+// Rotate makes the key that will sign next with an algorithm (empty: the
+// realm's): it is published now and signs after PublishAhead, so that no
+// verifier meets a token before its key. A key that waits for its turn already
+// is the answer.
+func (k *Keys) Rotate(ctx context.Context, r realm.Realm, alg jose.Algorithm) (kid string, from time.Time, err error) {
+	return k.rotate(ctx, r, alg, func(tx Tx, have []Sealed, fresh Sealed) (Sealed, error) {
+		waits := func(key Sealed) bool {
+			return key.Status == Active && key.Algorithm == fresh.Algorithm && key.SignsFrom.After(fresh.Created)
 		}
-		old.Status = Passive
-		if err := tx.PutKey(old); err != nil {
-			return err
+		if i := slices.IndexFunc(have, waits); i >= 0 {
+			return have[i], nil
 		}
-	}
-	return tx.PutKey(key)
+		if hasActive(have, fresh.Algorithm) {
+			fresh.SignsFrom = fresh.SignsFrom.Add(PublishAhead)
+		}
+		return fresh, tx.PutKey(fresh)
+	})
 }
 
-// Rotate makes a new active signing key and turns the old one passive; tokens
-// that it signed stay valid. alg may be empty for the realm's algorithm; the
-// next Ensure goes back to the realm's if it is another.
-func (k *Keys) Rotate(ctx context.Context, r realm.Realm, alg jose.Algorithm) (kid string, err error) {
+// RotateNow is Rotate without the wait. Tokens of the new key meet verifiers
+// that have not seen it; who does not fetch keys for an unknown kid refuses
+// them for as long as CacheFor.
+func (k *Keys) RotateNow(ctx context.Context, r realm.Realm, alg jose.Algorithm) (kid string, err error) {
+	kid, _, err = k.rotate(ctx, r, alg, func(tx Tx, have []Sealed, fresh Sealed) (Sealed, error) {
+		before := func(key Sealed) bool { return key.Status == Active && key.Algorithm == fresh.Algorithm }
+		if err := pass(tx, have, before, fresh.Created); err != nil {
+			return fresh, err
+		}
+		return fresh, tx.PutKey(fresh)
+	})
+	return kid, err
+}
+
+// rotate makes a key and lets put decide what becomes of it.
+func (k *Keys) rotate(ctx context.Context, r realm.Realm, alg jose.Algorithm, put func(Tx, []Sealed, Sealed) (Sealed, error)) (kid string, from time.Time, err error) {
 	if alg == jose.HS512 {
-		return "", errors.New("HS512 is not for tokens that others verify")
+		return "", from, errOwn
 	}
-	key, err := k.generate(r, cmp.Or(alg, r.Settings.SigningAlgorithm, jose.ES256))
+	fresh, err := k.generate(r, cmp.Or(alg, algorithm(r)))
 	if err != nil {
-		return "", fmt.Errorf("rotating the keys of realm %s: %w", r.Name, err)
+		return "", from, fmt.Errorf("rotating the keys of realm %s: %w", r.Name, err)
 	}
-	err = k.store.Write(ctx, func(tx Tx) error {
+	var next Sealed
+	_, err = k.store.Write(ctx, func(tx Tx) error {
 		have, err := k.checked(tx, r)
 		if err != nil {
 			return err
 		}
-		return replace(tx, have, key)
+		next, err = put(tx, have, fresh)
+		return err
 	})
 	if err != nil {
-		return "", fmt.Errorf("rotating the keys of realm %s: %w", r.Name, err)
+		return "", from, fmt.Errorf("rotating the keys of realm %s: %w", r.Name, err)
 	}
 	k.forget(r.ID)
-	return key.ID, nil
+	return next.ID, next.SignsFrom, nil
 }
 
-// Retire withdraws a passive key: it is no longer published, and what it
-// signed no longer verifies. An active key must be rotated first.
-func (k *Keys) Retire(ctx context.Context, r realm.Realm, kid string) error {
-	err := k.store.Write(ctx, func(tx Tx) error {
-		have, err := tx.Keys(r.ID)
-		if err != nil {
-			return err
-		}
-		i := slices.IndexFunc(have, func(s Sealed) bool { return s.ID == kid })
-		switch {
-		case i < 0:
-			return errors.New("no such key")
-		case have[i].Status == Active:
-			return errors.New("the key is active: rotate first")
-		}
-		have[i].Status = Retired
-		return tx.PutKey(have[i])
-	})
-	if err != nil {
-		return fmt.Errorf("retiring key %s of realm %s: %w", kid, r.Name, err)
-	}
-	k.forget(r.ID)
-	return nil
-}
-
-// generate makes an active key, sealed.
+// generate makes an active key that signs from now on, sealed.
 func (k *Keys) generate(r realm.Realm, alg jose.Algorithm) (Sealed, error) {
 	id, err := uuid.NewRandomFromReader(k.rand)
 	if err != nil {
@@ -152,52 +195,9 @@ func (k *Keys) generate(r realm.Realm, alg jose.Algorithm) (Sealed, error) {
 	if err != nil {
 		return Sealed{}, fmt.Errorf("making key: %w", err)
 	}
-	return k.seal.seal(Sealed{ID: id.String(), RealmID: r.ID, Algorithm: alg, Status: Active, Created: k.now().UTC()}, private)
+	now := k.stamp()
+	return k.seal.seal(Sealed{ID: id.String(), RealmID: r.ID, Algorithm: alg, Status: Active, Created: now, SignsFrom: now}, private)
 }
 
-// RetireOld withdraws the passive keys that were succeeded longer than age
-// ago: with an age above every token's lifetime, nothing that they signed is
-// believed anyway. It returns how many.
-func (k *Keys) RetireOld(ctx context.Context, r realm.Realm, age time.Duration) (n int, err error) {
-	before := k.now().Add(-age)
-	have, err := k.sealed(ctx, r)
-	if err != nil {
-		return 0, fmt.Errorf("retiring old keys of realm %s: %w", r.Name, err)
-	}
-	if !slices.ContainsFunc(have, func(key Sealed) bool { return key.Status == Passive && succeeded(have, key, before) }) {
-		return 0, nil // as nearly always
-	}
-	err = k.store.Write(ctx, func(tx Tx) error {
-		n = 0
-		have, err := tx.Keys(r.ID)
-		if err != nil {
-			return err
-		}
-		for _, key := range have {
-			if key.Status != Passive || !succeeded(have, key, before) {
-				continue
-			}
-			key.Status = Retired
-			if err := tx.PutKey(key); err != nil {
-				return err
-			}
-			n++
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("retiring old keys of realm %s: %w", r.Name, err)
-	}
-	if n > 0 {
-		k.forget(r.ID)
-	}
-	return n, nil
-}
-
-// succeeded reports whether another key of its sort was made after key and
-// before a time.
-func succeeded(have []Sealed, key Sealed, before time.Time) bool {
-	return slices.ContainsFunc(have, func(o Sealed) bool {
-		return isOwn(o) == isOwn(key) && o.Created.After(key.Created) && o.Created.Before(before)
-	})
-}
+// stamp is the time as stores keep it.
+func (k *Keys) stamp() time.Time { return k.now().UTC().Truncate(time.Microsecond) }

@@ -29,25 +29,30 @@ var ErrSeal = errors.New("the key file does not open the keys in the store: rest
 
 // sealer seals private keys with AES-256-GCM, bound to realm, kid and
 // algorithm, so that a row moved to another place in the store does not open.
-// Nonces are random: a store would need 2^32 keys before that is too few.
+// Nonces are random: a store would need 2^32 keys before that is too few. It
+// opens what any of its keys has sealed, and seals with the first.
 type sealer struct {
-	aead cipher.AEAD
-	rand io.Reader
+	aeads []cipher.AEAD
+	rand  io.Reader
 }
 
-func newSealer(key []byte, rand io.Reader) (*sealer, error) {
-	if len(key) != sealSize {
-		return nil, fmt.Errorf("the sealing key has %d bytes, want %d", len(key), sealSize)
+func newSealer(key []byte, others [][]byte, rand io.Reader) (*sealer, error) {
+	s := &sealer{rand: rand}
+	for _, key := range append([][]byte{key}, others...) {
+		if len(key) != sealSize {
+			return nil, fmt.Errorf("the sealing key has %d bytes, want %d", len(key), sealSize)
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, err
+		}
+		aead, err := cipher.NewGCM(block)
+		if err != nil {
+			return nil, err
+		}
+		s.aeads = append(s.aeads, aead)
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	return &sealer{aead: aead, rand: rand}, nil
+	return s, nil
 }
 
 // binding is the additional data of k. None of its parts has a slash.
@@ -55,25 +60,33 @@ func binding(k Sealed) []byte { return []byte(k.RealmID + "/" + k.ID + "/" + str
 
 // seal returns k with private sealed in it.
 func (s *sealer) seal(k Sealed, private []byte) (Sealed, error) {
-	nonce := make([]byte, s.aead.NonceSize())
+	aead := s.aeads[0]
+	nonce := make([]byte, aead.NonceSize())
 	if _, err := io.ReadFull(s.rand, nonce); err != nil {
 		return Sealed{}, fmt.Errorf("sealing key: %w", err)
 	}
-	k.Private = s.aead.Seal(nonce, nonce, private, binding(k))
+	k.Private = aead.Seal(nonce, nonce, private, binding(k))
 	return k, nil
 }
 
 // open is the inverse of seal.
 func (s *sealer) open(k Sealed) ([]byte, error) {
-	n := s.aead.NonceSize()
-	if len(k.Private) < n {
-		return nil, fmt.Errorf("opening key %s: %w", k.ID, ErrSeal)
+	private, _, err := s.openWith(k)
+	return private, err
+}
+
+// openWith also says which of the sealing keys opened it.
+func (s *sealer) openWith(k Sealed) (private []byte, by int, err error) {
+	for by, aead := range s.aeads {
+		n := aead.NonceSize()
+		if len(k.Private) < n {
+			break
+		}
+		if private, err := aead.Open(nil, k.Private[:n], k.Private[n:], binding(k)); err == nil {
+			return private, by, nil
+		}
 	}
-	private, err := s.aead.Open(nil, k.Private[:n], k.Private[n:], binding(k))
-	if err != nil {
-		return nil, fmt.Errorf("opening key %s: %w", k.ID, ErrSeal)
-	}
-	return private, nil
+	return nil, 0, fmt.Errorf("opening key %s: %w", k.ID, ErrSeal)
 }
 
 // check reports whether every key that is in use opens, so that no key is
@@ -135,5 +148,5 @@ func generateSigner(alg jose.Algorithm, rand io.Reader) (crypto.Signer, error) {
 		_, key, err := ed25519.GenerateKey(rand)
 		return key, err
 	}
-	return nil, fmt.Errorf("%q is not an algorithm to sign with: want ES256, RS256 or PS256 (or 384, 512), or EdDSA", alg)
+	return nil, jose.CheckSigning(alg)
 }

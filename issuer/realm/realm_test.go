@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,9 @@ func TestWhatCannotWorkIsNotStored(t *testing.T) {
 		{"the folder above", func(r *Realm) { r.Name = ".." }, "realm name"},
 		{"a second line", func(r *Realm) { r.Name = "demo\n" }, "realm name"},
 		{"an unknown algorithm", func(r *Realm) { r.Settings.SigningAlgorithm = "none" }, `"none"`},
+		{"Ed448", func(r *Realm) { r.Settings.SigningAlgorithm = "Ed448" }, "Ed448 is not supported"},
+		{"keys that change all the time", func(r *Realm) { r.Settings.KeyRotation = time.Minute }, "keyRotation"},
+		{"keys that change monthly", func(r *Realm) { r.Settings.KeyRotation = 720 * time.Hour }, ""},
 		{"a symmetric algorithm", func(r *Realm) { r.Settings.SigningAlgorithm = jose.HS512 }, `"HS512"`},
 		{"an unknown token type", func(r *Realm) { r.Settings.AccessTokenType = "jwt" }, `"jwt"`},
 		{"a negative lifetime", func(r *Realm) { r.Settings.RefreshGrace = -1 }, "lifetime"},
@@ -48,10 +52,11 @@ func TestWhatCannotWorkIsNotStored(t *testing.T) {
 // without a default fails here.
 func TestEverySettingHasADefault(t *testing.T) {
 	t.Parallel()
+	noDefault := []string{"Scopes", "KeyRotation", "OfflineSessionMaxLifespan"}
 	s := Settings{}.WithDefaults()
 	v := reflect.ValueOf(s)
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Scopes" && name != "OfflineSessionMaxLifespan" {
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && !slices.Contains(noDefault, name) {
 			t.Errorf("%s has no default", name)
 		}
 	}

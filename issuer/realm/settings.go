@@ -23,11 +23,12 @@ type Settings struct {
 	OfflineSessionMaxLifespan time.Duration  `json:"offlineSessionMaxLifespan,omitempty"` // none
 	RefreshGrace              time.Duration  `json:"refreshGrace,omitempty"`              // 10 s, see store.md §3
 	RefreshMaxReuse           int            `json:"refreshTokenMaxReuse,omitempty"`      // 3
+	KeyRotation               time.Duration  `json:"keyRotation,omitempty"`               // how long a key signs; 0: until somebody rotates (not Keycloak's)
 	Scopes                    []string       `json:"scopes,omitempty"`                    // client scopes that exist besides the built-in ones
 }
 
-// WithDefaults returns s with every zero field set to its default. Scopes and
-// OfflineSessionMaxLifespan have none.
+// WithDefaults returns s with every zero field set to its default. Scopes,
+// KeyRotation and OfflineSessionMaxLifespan have none.
 func (s Settings) WithDefaults() Settings {
 	s.SigningAlgorithm = cmp.Or(s.SigningAlgorithm, jose.ES256)
 	s.AccessTokenType = cmp.Or(s.AccessTokenType, "at+jwt") // RFC 9068 §2.1
@@ -44,16 +45,18 @@ func (s Settings) WithDefaults() Settings {
 
 // Limits on settings.
 const (
+	minRotation = time.Hour                 // longer than a key is published ahead
 	maxLifetime = 10 * 365 * 24 * time.Hour // so that now + lifetime stays a time that every part can write
 	maxScopes   = 1000
 	maxScope    = 255 // bytes
 )
 
 func (s Settings) check() error {
-	switch s.SigningAlgorithm {
-	case "", jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.EdDSA:
-	default:
-		return fmt.Errorf("defaultSignatureAlgorithm %q: want ES256, RS256 or PS256 (or 384, 512), or EdDSA", s.SigningAlgorithm)
+	if err := jose.CheckSigning(s.SigningAlgorithm); err != nil && s.SigningAlgorithm != "" {
+		return fmt.Errorf("defaultSignatureAlgorithm: %w", err)
+	}
+	if s.KeyRotation != 0 && (s.KeyRotation < minRotation || s.KeyRotation > maxLifetime) {
+		return fmt.Errorf("keyRotation %v: want 0 (never) or %v to %v", s.KeyRotation, minRotation, maxLifetime)
 	}
 	switch s.AccessTokenType {
 	case "", "at+jwt", "JWT":

@@ -134,7 +134,7 @@ func (db *DB) Clients() client.Store { return aggregate[client.View, client.Tx]{
 func (db *DB) Users() user.Store { return aggregate[user.View, user.Tx]{db} }
 
 // Keys is the store of keys.
-func (db *DB) Keys() keys.Store { return aggregate[keys.View, keys.Tx]{db} }
+func (db *DB) Keys() keys.Store { return signingKeys{db} }
 
 // Sessions is the store of sessions, the one that revokes.
 func (db *DB) Sessions() session.Store { return sessions{db} }
@@ -149,6 +149,17 @@ func (a aggregate[V, T]) Read(ctx context.Context, f func(V) error) error {
 func (a aggregate[V, T]) Write(ctx context.Context, f func(T) error) error {
 	_, err := a.db.write(ctx, func(t *tx) error { return f(any(t).(T)) })
 	return err
+}
+
+// signingKeys is the store of keys, which revokes too.
+type signingKeys struct{ db *DB }
+
+func (s signingKeys) Read(ctx context.Context, f func(keys.View) error) error {
+	return s.db.read(ctx, func(t *tx) error { return f(t) })
+}
+
+func (s signingKeys) Write(ctx context.Context, f func(keys.Tx) error) (revocation.Revision, error) {
+	return s.db.write(ctx, func(t *tx) error { return f(t) })
 }
 
 type sessions struct{ db *DB }

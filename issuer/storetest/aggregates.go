@@ -11,14 +11,17 @@ import (
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/keys"
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/user"
+	"github.com/tegata/tegata/revocation"
 )
 
 var aggregateTests = []test{
 	{"a realm is replaced by name and keeps its id", testRealms},
 	{"a client is replaced by client id and keeps its id", testClients},
 	{"a user is replaced by name and keeps the id", testUsers},
-	{"of a key the status alone changes", testKeys},
+	{"of a key status and end alone change", testKeys},
+	{"a withdrawn key and its record are one commit", testWithdrawnKey},
 	{"what a transaction gave up is not there", testAggregatesRollBack},
 }
 
@@ -159,20 +162,22 @@ func testKeys(t *testing.T, s Store) {
 		return all
 	}
 	put := func(k keys.Sealed) error {
-		return s.Keys().Write(t.Context(), func(tx keys.Tx) error { return tx.PutKey(k) })
+		_, err := s.Keys().Write(t.Context(), func(tx keys.Tx) error { return tx.PutKey(k) })
+		return err
 	}
-	older := keys.Sealed{ID: "k-1", RealmID: "r-1", Algorithm: jose.ES256, Status: keys.Active, Created: noon, Private: []byte{0, 1, 255}}
-	newer := keys.Sealed{ID: "k-2", RealmID: "r-1", Algorithm: jose.HS512, Status: keys.Active, Created: noon.Add(time.Microsecond), Private: []byte{2}}
+	older := keys.Sealed{ID: "k-1", RealmID: "r-1", Algorithm: jose.ES256, Status: keys.Active, Created: noon, SignsFrom: noon.Add(time.Hour), Private: []byte{0, 1, 255}}
+	newer := keys.Sealed{ID: "k-2", RealmID: "r-1", Algorithm: jose.HS512, Status: keys.Active, Created: noon.Add(time.Microsecond), SignsFrom: noon, Private: []byte{2}}
 	if err := errors.Join(put(older), put(newer)); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "newest first", []keys.Sealed{newer, older}, all("r-1"))
 	changed := older
 	changed.Status, changed.Private, changed.Algorithm = keys.Passive, []byte("other"), jose.RS256
+	changed.Ended, changed.SignsFrom = noon.Add(time.Minute), noon
 	if err := put(changed); err != nil {
 		t.Fatal(err)
 	}
-	older.Status = keys.Passive
+	older.Status, older.Ended = keys.Passive, noon.Add(time.Minute)
 	same(t, "after a change", []keys.Sealed{newer, older}, all("r-1"))
 	stolen := newer
 	stolen.RealmID = "r-2"
@@ -181,6 +186,56 @@ func testKeys(t *testing.T, s Store) {
 	}
 	if got := all("r-2"); len(got) != 0 {
 		t.Errorf("another realm has %v", got)
+	}
+}
+
+func testWithdrawnKey(t *testing.T, s Store) {
+	r := settle(t, s)
+	key := keys.Sealed{ID: "k-1", RealmID: r.ID, Algorithm: jose.ES256, Status: keys.Active, Created: noon, SignsFrom: noon, Private: []byte{1}}
+	mark := noon.Add(time.Hour).Truncate(time.Second)
+	write(t, s, func(tx session.Tx) error { return tx.MarkMinted(r.ID, "shop", mark) })
+	withdraw := func(after error) (revocation.Revision, error) {
+		return s.Keys().Write(t.Context(), func(tx keys.Tx) error {
+			gone := key
+			gone.Status = keys.Retired
+			end, err := tx.MaxAccessExp(r.ID)
+			if !end.Equal(mark) {
+				t.Errorf("the realm's last token expires at %v, want %v", end, mark)
+			}
+			return errors.Join(err, tx.PutKey(gone), tx.ResealKey(keys.Sealed{ID: key.ID, RealmID: r.ID, Private: []byte{2}}), tx.Revoke(r.ID, revocation.Record{
+				Issuer: r.Issuer, Target: revocation.Target{Kind: revocation.KindKey, ID: key.ID}, ExpiresAt: end, Reason: revocation.ReasonAdmin,
+			}), after)
+		})
+	}
+	stored := func() (all []keys.Sealed, records []revocation.Record) {
+		err := s.Keys().Read(t.Context(), func(v keys.View) (err error) { all, err = v.Keys(r.ID); return err })
+		records, _, err2 := s.Since(t.Context(), 0, 10)
+		if err := errors.Join(err, err2); err != nil {
+			t.Fatal(err)
+		}
+		return all, records
+	}
+	if _, err := s.Keys().Write(t.Context(), func(tx keys.Tx) error { return tx.PutKey(key) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := withdraw(errAbort); !errors.Is(err, errAbort) {
+		t.Fatalf("Write = %v, want what f returned", err)
+	}
+	all, records := stored()
+	same(t, "given up", []keys.Sealed{key}, all)
+	same(t, "records of what was given up", []revocation.Record(nil), records)
+	rev, err := withdraw(nil)
+	if err != nil || rev != 1 {
+		t.Fatalf("withdrawn at %d, %v, want 1", rev, err)
+	}
+	key.Status, key.Private = keys.Retired, []byte{2}
+	all, records = stored()
+	same(t, "withdrawn", []keys.Sealed{key}, all)
+	if len(records) != 1 || records[0].Target != (revocation.Target{Kind: revocation.KindKey, ID: "k-1"}) || records[0].Revision != rev {
+		t.Errorf("records = %+v", records)
+	}
+	if _, err := s.Keys().Write(t.Context(), func(tx keys.Tx) error { return tx.ResealKey(keys.Sealed{ID: "k-9", RealmID: r.ID}) }); err == nil {
+		t.Error("a key that is not there was sealed again")
 	}
 }
 

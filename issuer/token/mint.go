@@ -27,7 +27,7 @@ func (t *Tokens) MintUser(ctx context.Context, r realm.Realm, c Client, p Profil
 	if len(kind) != 2 || g.User.ID == "" || g.User.UserID == "" || g.Family.ID == "" {
 		return Set{}, errors.New("minting tokens: the grant is incomplete")
 	}
-	signer, err := t.keys.Signer(ctx, r)
+	signer, err := t.keys.Signer(ctx, r, c.AccessAlgorithm)
 	if err != nil {
 		return Set{}, fmt.Errorf("minting tokens: %w", err)
 	}
@@ -44,7 +44,7 @@ func (t *Tokens) MintUser(ctx context.Context, r realm.Realm, c Client, p Profil
 		return Set{}, err
 	}
 	if hasScope(g.Client.Scope, "openid") {
-		set.IDToken, err = m.id(nonce, set.AccessToken)
+		set.IDToken, err = m.id(ctx, nonce, set.AccessToken)
 	}
 	return set, err
 }
@@ -54,7 +54,7 @@ func (t *Tokens) MintUser(ctx context.Context, r realm.Realm, c Client, p Profil
 // There is no refresh token (RFC 6749 §4.4.3) and, unlike Keycloak, no ID token
 // with scope openid: nobody has logged in.
 func (t *Tokens) MintClient(ctx context.Context, r realm.Realm, c Client, subject, scope string, rev revocation.Revision) (Set, error) {
-	signer, err := t.keys.Signer(ctx, r)
+	signer, err := t.keys.Signer(ctx, r, c.AccessAlgorithm)
 	if err != nil {
 		return Set{}, fmt.Errorf("minting client token: %w", err)
 	}
@@ -107,16 +107,20 @@ func (m *minting) access(kind string) (string, error) {
 	})
 }
 
-func (m *minting) id(nonce, accessToken string) (string, error) {
+func (m *minting) id(ctx context.Context, nonce, accessToken string) (string, error) {
+	signer, err := m.t.keys.Signer(ctx, m.r, m.c.IDAlgorithm)
+	if err != nil {
+		return "", fmt.Errorf("minting ID token: %w", err)
+	}
 	id, err := m.t.newID("")
 	if err != nil {
 		return "", err
 	}
-	return sign(m.signer, typJWT, idClaims{
+	return sign(signer, typJWT, idClaims{
 		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
 		Issuer: m.r.Issuer, Audience: m.c.ClientID, Subject: m.g.User.UserID,
 		Type: ID, Client: m.c.ClientID, Nonce: nonce, SessionID: m.g.User.ID,
-		TokenHash: tokenHash(m.signer.Algorithm, accessToken), ACR: m.g.User.ACR, Rev: m.g.Rev,
+		TokenHash: tokenHash(signer.Algorithm, accessToken), ACR: m.g.User.ACR, Rev: m.g.Rev,
 		profileClaims: m.profile,
 	})
 }

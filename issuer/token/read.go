@@ -14,10 +14,7 @@ import (
 )
 
 // realmAlgorithms are those that a realm's keys can have.
-var realmAlgorithms = []jose.Algorithm{
-	jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512,
-	jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
-}
+var realmAlgorithms = jose.SigningAlgorithms()
 
 // Read verifies a compact token of realm r, whichever kind it is. An expired
 // token is returned with Expired set; the caller decides (logout hints may be).

@@ -42,7 +42,8 @@ var ErrSessionOver = errors.New("the session is over")
 
 // Keys are the realm's keys; *keys.Keys is one.
 type Keys interface {
-	Signer(ctx context.Context, r realm.Realm) (jose.Signer, error)
+	// Signer is the key that signs with an algorithm; empty: the realm's.
+	Signer(ctx context.Context, r realm.Realm, alg jose.Algorithm) (jose.Signer, error)
 	Own(ctx context.Context, r realm.Realm) (kid string, key []byte, err error)
 	Public(ctx context.Context, r realm.Realm) (*jose.KeySet, error)
 }
@@ -75,6 +76,8 @@ type Client struct {
 	Audience       []string // none: "account", as Keycloak (RFC 9068 §3 wants a default)
 	AllowedOrigins []string
 	AccessLife     time.Duration // already resolved against the realm's
+
+	AccessAlgorithm, IDAlgorithm jose.Algorithm // that the client wants; empty: the realm's
 }
 
 // Profile is what minting needs to know of a person.

@@ -40,7 +40,7 @@ func newMemoryKeys(t testing.TB) *memoryKeys {
 	return k
 }
 
-func (k *memoryKeys) Signer(context.Context, realm.Realm) (jose.Signer, error) {
+func (k *memoryKeys) Signer(context.Context, realm.Realm, jose.Algorithm) (jose.Signer, error) {
 	return k.signer, k.broken
 }
 
