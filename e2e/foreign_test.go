@@ -147,6 +147,12 @@ func onlyIssuers(t *testing.T, c *stack.Config, entries ...string) {
 	edit(t, c, regexp.MustCompile(`(?s)  issuers:\n.*  on_stale: deny\n`), "  issuers:\n"+strings.Join(entries, ""))
 }
 
+// moreIssuers adds to them.
+func moreIssuers(t *testing.T, c *stack.Config, entries ...string) {
+	t.Helper()
+	edit(t, c, regexp.MustCompile(`  issuers:\n`), "  issuers:\n"+strings.Join(entries, ""))
+}
+
 func edit(t *testing.T, c *stack.Config, old *regexp.Regexp, replacement string) {
 	t.Helper()
 	before := c.Edit

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -67,6 +68,11 @@ func ask(s *stack.Stack, method, path, token string) answer {
 // raw sends bytes that a Go client would not: its own spelling of path and
 // header lines ("Name: value").
 func raw(s *stack.Stack, method, path string, headers ...string) answer {
+	return rawTo(s, "", method, path, headers...)
+}
+
+// rawTo names another host than the gateway's, if any.
+func rawTo(s *stack.Stack, name, method, path string, headers ...string) answer {
 	host := strings.TrimPrefix(s.GatewayURL, "http://")
 	conn, err := net.DialTimeout("tcp", host, 5*time.Second)
 	if err != nil {
@@ -74,7 +80,7 @@ func raw(s *stack.Stack, method, path string, headers ...string) answer {
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // TCP connections have deadlines
-	lines := append([]string{method + " " + path + " HTTP/1.1", "Host: " + host, "Connection: close"}, headers...)
+	lines := append([]string{method + " " + path + " HTTP/1.1", "Host: " + cmp.Or(name, host), "Connection: close"}, headers...)
 	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
 		return answer{err: err}
 	}

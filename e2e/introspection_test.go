@@ -147,6 +147,7 @@ func TestAnIssuersSilenceIsNoAllow(t *testing.T) {
 					t.Errorf("%s: got %v %s, want our own not now", what, a, a.body)
 				}
 			}
+			f.fail(nil)
 			f.server.CloseClientConnections() // what still waits would be waited for
 		})
 	}
