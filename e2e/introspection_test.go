@@ -66,20 +66,20 @@ func TestOpaqueTokens(t *testing.T) {
 	// let anybody pass.
 	known := f.issue(nil)
 	wantOK(t, "known", get(known))
+	broken := func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", http.StatusInternalServerError) }
 	for name, trouble := range map[string]http.HandlerFunc{
-		"broken":      func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", http.StatusInternalServerError) },
+		"broken":      broken,
 		"no JSON":     func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active": true}`)) },
 		"not active":  func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, map[string]any{"sub": "alice"}) },
 		"a redirect":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
 		"not allowed": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "", http.StatusForbidden) },
 		"silent":      func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"gone": func(http.ResponseWriter, *http.Request) {
-			panic(http.ErrAbortHandler)
-		},
+		"gone":        func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		f.fail(trouble)
 		wantUnavailable(t, name, get(f.issue(nil)))
 	}
+	f.fail(broken)
 	eventually(t, 20*time.Second, "no old answer is used", func() bool { return get(known).status != http.StatusOK })
 	wantUnavailable(t, "known, but not now", get(known))
 	f.fail(nil)

@@ -13,3 +13,12 @@ var Bootstrap []byte
 //
 //go:embed envoy-http.yaml
 var BootstrapHTTP []byte
+
+// BootstrapMTLS is envoy-mtls.yaml, which asks clients for certificates. Its
+// keys and certificates are in TLSFolder: server.crt, server.key, clients.crt.
+//
+//go:embed envoy-mtls.yaml
+var BootstrapMTLS []byte
+
+// TLSFolder is where BootstrapMTLS looks for keys and certificates.
+const TLSFolder = "/etc/envoy/tls"
