@@ -7,6 +7,7 @@ import (
 
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/token"
 )
 
 // clientCredentials is the grant of RFC 6749 §4.4: a client for itself. There
@@ -31,7 +32,13 @@ func (h *Handler) clientCredentials(ctx context.Context, req request) (response,
 	if err != nil {
 		return response{}, err
 	}
-	set, err := h.c.Tokens.MintClient(ctx, req.realm, req.minting(), req.client.ID, scope, rev)
+	set, err := h.c.Tokens.MintClient(ctx, req.realm, token.ClientOrder{
+		Client: req.minting(), Subject: req.client.ID, Scope: scope, Rev: rev,
+		Claims: token.Claims{
+			Access:   map[string]any{"preferred_username": "service-account-" + req.client.ClientID},
+			Audience: req.client.Audience,
+		},
+	})
 	if err != nil {
 		return response{}, err
 	}

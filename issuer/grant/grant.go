@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/oauth"
@@ -32,8 +33,8 @@ type Sessions interface {
 
 // Tokens is what grants need of token.Tokens.
 type Tokens interface {
-	MintClient(ctx context.Context, r realm.Realm, c token.Client, subject, scope string, rev revocation.Revision) (token.Set, error)
-	MintUser(ctx context.Context, r realm.Realm, c token.Client, p token.Profile, g session.Grant, kind, nonce string) (token.Set, error)
+	MintClient(ctx context.Context, r realm.Realm, o token.ClientOrder) (token.Set, error)
+	MintUser(ctx context.Context, r realm.Realm, o token.Order) (token.Set, error)
 	Read(ctx context.Context, r realm.Realm, compact string) (token.Read, error)
 }
 
@@ -182,7 +183,7 @@ func respond(s token.Set) response {
 		ExpiresIn:        int64(s.ExpiresIn / time.Second),
 		RefreshToken:     s.RefreshToken,
 		RefreshExpiresIn: int64(s.RefreshExpiresIn / time.Second),
-		TokenType:        "Bearer",
+		TokenType:        s.Type,
 		IDToken:          s.IDToken,
 		SessionState:     s.SessionID,
 		Scope:            s.Scope,
@@ -198,11 +199,11 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, ki
 	if err != nil {
 		return response{}, err
 	}
-	profile := token.Profile{
-		Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified,
-		FirstName: u.FirstName, LastName: u.LastName,
-	}
-	set, err := h.c.Tokens.MintUser(ctx, req.realm, req.minting(), profile, g, kind, nonce)
+	released := claims.For(claims.Request{Client: req.client, User: u, Scope: g.Client.Scope})
+	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
+		Client: req.minting(), Grant: g, Kind: kind, Nonce: nonce,
+		Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience},
+	})
 	if errors.Is(err, token.ErrSessionOver) {
 		return response{}, refused("Session not active", err)
 	}
@@ -216,7 +217,6 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, ki
 func (req request) minting() token.Client {
 	return token.Client{
 		ClientID:       req.client.ClientID,
-		Audience:       req.client.Audience,
 		AllowedOrigins: clientauth.Origins(req.client),
 		AccessLife:     req.accessLife(),
 

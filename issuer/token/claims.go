@@ -1,9 +1,12 @@
 package token
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -29,10 +32,11 @@ type accessClaims struct {
 	AllowedOrigins []string `json:"allowed-origins,omitempty"`
 	Scope          string   `json:"scope"`
 
+	Confirmation *confirmation `json:"cnf,omitempty"`
+
 	// Rev is the revision of the state that the token vouches for; always
 	// there, zero too: without it a token is judged by iat.
 	Rev revocation.Revision `json:"rev"`
-	profileClaims
 }
 
 // idClaims are the claims of an ID token (OpenID Connect Core §2, Keycloak 26).
@@ -53,7 +57,6 @@ type idClaims struct {
 
 	// Rev is as in accessClaims, for the endpoints here that take ID tokens.
 	Rev revocation.Revision `json:"rev"`
-	profileClaims
 }
 
 // refreshClaims are the claims of a refresh or offline token. Every one comes
@@ -73,28 +76,57 @@ type refreshClaims struct {
 	Generation uint64 `json:"gen"`
 }
 
-// profileClaims are what the scopes profile and email release (OpenID Connect
-// Core §5.4); Keycloak puts them in access tokens too.
-type profileClaims struct {
-	EmailVerified *bool  `json:"email_verified,omitempty"`
-	Name          string `json:"name,omitempty"`
-	Username      string `json:"preferred_username,omitempty"`
-	GivenName     string `json:"given_name,omitempty"`
-	FamilyName    string `json:"family_name,omitempty"`
-	Email         string `json:"email,omitempty"`
+// confirmation is the member cnf (RFC 7800 §3.1), nil for a bearer token.
+type confirmation struct {
+	JKT string `json:"jkt,omitempty"`      // RFC 9449 §6.1
+	X5T string `json:"x5t#S256,omitempty"` // RFC 8705 §3.1
 }
 
-func (p Profile) claims(scope string) profileClaims {
-	var c profileClaims
-	if hasScope(scope, "profile") {
-		c.Name = strings.TrimSpace(p.FirstName + " " + p.LastName)
-		c.Username = p.Username
-		c.GivenName, c.FamilyName = p.FirstName, p.LastName
+func confirm(b session.Binding) *confirmation {
+	if b == (session.Binding{}) {
+		return nil
 	}
-	if hasScope(scope, "email") && p.Email != "" {
-		c.Email, c.EmailVerified = p.Email, &p.EmailVerified
+	return &confirmation{JKT: b.JKT, X5T: b.X5T}
+}
+
+// typeOf is the typ claim of an access token, and its token_type.
+func typeOf(b session.Binding) Kind {
+	if b.JKT != "" {
+		return typDPoP
 	}
-	return c
+	return Access
+}
+
+// reserved are the claims that the protocol sets, here or in other tokens.
+var reserved = map[string]bool{
+	"exp": true, "nbf": true, "iat": true, "auth_time": true, "jti": true, "iss": true, "aud": true, "sub": true, "typ": true,
+	"azp": true, "client_id": true, "sid": true, "session_state": true, "acr": true, "amr": true, "nonce": true,
+	"at_hash": true, "c_hash": true, "s_hash": true, "allowed-origins": true, "scope": true, "cnf": true, "rev": true,
+	"may_act": true, "act": true, "reuse_id": true, "gen": true,
+}
+
+// compose writes the protocol's claims and, behind them, more of which none
+// has a reserved name.
+func compose(protocol any, more map[string]any) ([]byte, error) {
+	own, err := json.Marshal(protocol)
+	if err != nil {
+		return nil, fmt.Errorf("writing claims: %w", err)
+	}
+	allowed := make(map[string]any, len(more))
+	for name, value := range more {
+		if !reserved[name] {
+			allowed[name] = value
+		}
+	}
+	if len(allowed) == 0 {
+		return own, nil
+	}
+	rest, err := json.Marshal(allowed)
+	if err != nil {
+		return nil, fmt.Errorf("writing released claims: %w", err)
+	}
+	own[len(own)-1] = ','
+	return append(own, rest[1:]...), nil
 }
 
 func hasScope(scope, name string) bool {

@@ -18,33 +18,35 @@ import (
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
-	"github.com/tegata/tegata/revocation"
 )
 
-// MintUser mints the tokens of a user's grant. kind is the two-letter grant
-// of the jti (ac, rt). nonce is empty on refresh.
-func (t *Tokens) MintUser(ctx context.Context, r realm.Realm, c Client, p Profile, g session.Grant, kind, nonce string) (Set, error) {
-	if len(kind) != 2 || g.User.ID == "" || g.User.UserID == "" || g.Family.ID == "" {
+// MintUser mints the tokens of a user's grant.
+func (t *Tokens) MintUser(ctx context.Context, r realm.Realm, o Order) (Set, error) {
+	g := o.Grant
+	if len(o.Kind) != 2 || g.User.ID == "" || g.User.UserID == "" || g.Family.ID == "" && !o.NoRefresh {
 		return Set{}, errors.New("minting tokens: the grant is incomplete")
 	}
-	signer, err := t.keys.Signer(ctx, r, c.AccessAlgorithm)
+	signer, err := t.keys.Signer(ctx, r, o.Client.AccessAlgorithm)
 	if err != nil {
 		return Set{}, fmt.Errorf("minting tokens: %w", err)
 	}
-	m := minting{t: t, r: r, c: c, g: g, signer: signer, now: t.now()}
-	if m.exp, err = accessEnd(m.now, c.AccessLife, g.Expires); err != nil {
+	m := minting{t: t, r: r, o: o, g: g, signer: signer, now: t.now()}
+	if m.exp, err = accessEnd(m.now, o.Client.AccessLife, g.Expires); err != nil {
 		return Set{}, err
 	}
-	m.profile = p.claims(g.Client.Scope)
-	set := Set{ExpiresIn: seconds(m.exp - m.now.Unix()), Scope: g.Client.Scope, SessionID: g.User.ID}
-	if set.AccessToken, err = m.access(kind); err != nil {
+	set := Set{
+		ExpiresIn: seconds(m.exp - m.now.Unix()), Scope: g.Client.Scope, SessionID: g.User.ID, Type: string(typeOf(o.Binding)),
+	}
+	if set.AccessToken, err = m.access(); err != nil {
 		return Set{}, err
 	}
-	if set.RefreshToken, set.RefreshExpiresIn, err = m.refresh(ctx); err != nil {
-		return Set{}, err
+	if !o.NoRefresh {
+		if set.RefreshToken, set.RefreshExpiresIn, err = m.refresh(ctx); err != nil {
+			return Set{}, err
+		}
 	}
-	if hasScope(g.Client.Scope, "openid") {
-		set.IDToken, err = m.id(ctx, nonce, set.AccessToken)
+	if hasScope(g.Client.Scope, "openid") && !o.NoID {
+		set.IDToken, err = m.id(ctx, set.AccessToken)
 	}
 	return set, err
 }
@@ -53,13 +55,13 @@ func (t *Tokens) MintUser(ctx context.Context, r realm.Realm, c Client, p Profil
 // stable service account id of the client, Keycloak: service-account-{client}).
 // There is no refresh token (RFC 6749 §4.4.3) and, unlike Keycloak, no ID token
 // with scope openid: nobody has logged in.
-func (t *Tokens) MintClient(ctx context.Context, r realm.Realm, c Client, subject, scope string, rev revocation.Revision) (Set, error) {
-	signer, err := t.keys.Signer(ctx, r, c.AccessAlgorithm)
+func (t *Tokens) MintClient(ctx context.Context, r realm.Realm, o ClientOrder) (Set, error) {
+	signer, err := t.keys.Signer(ctx, r, o.Client.AccessAlgorithm)
 	if err != nil {
 		return Set{}, fmt.Errorf("minting client token: %w", err)
 	}
 	now := t.now()
-	exp, err := accessEnd(now, c.AccessLife, time.Time{})
+	exp, err := accessEnd(now, o.Client.AccessLife, time.Time{})
 	if err != nil {
 		return Set{}, err
 	}
@@ -69,46 +71,52 @@ func (t *Tokens) MintClient(ctx context.Context, r realm.Realm, c Client, subjec
 	}
 	token, err := sign(signer, accessType(r), accessClaims{
 		Expires: exp, IssuedAt: now.Unix(), ID: id,
-		Issuer: r.Issuer, Audience: audience(c.Audience), Subject: subject,
-		Type: Access, Client: c.ClientID, ClientID: c.ClientID,
-		ACR: "1", AllowedOrigins: c.AllowedOrigins, Scope: scope, Rev: rev,
-		profileClaims: profileClaims{Username: "service-account-" + c.ClientID},
-	})
-	return Set{AccessToken: token, ExpiresIn: seconds(exp - now.Unix()), Scope: scope}, err
+		Issuer: r.Issuer, Audience: audience(o.Claims.Audience), Subject: o.Subject,
+		Type: typeOf(o.Binding), Client: o.Client.ClientID, ClientID: o.Client.ClientID,
+		ACR: "1", AllowedOrigins: o.Client.AllowedOrigins, Scope: o.Scope,
+		Confirmation: confirm(o.Binding), Rev: o.Rev,
+	}, o.Claims.Access)
+	return Set{AccessToken: token, ExpiresIn: seconds(exp - now.Unix()), Scope: o.Scope, Type: string(typeOf(o.Binding))}, err
 }
 
 // minting is one MintUser: what all its tokens share.
 type minting struct {
-	t       *Tokens
-	r       realm.Realm
-	c       Client
-	g       session.Grant
-	signer  jose.Signer
-	profile profileClaims
-	now     time.Time
-	exp     int64 // of access and ID token
+	t      *Tokens
+	r      realm.Realm
+	o      Order
+	g      session.Grant
+	signer jose.Signer
+	now    time.Time
+	exp    int64 // of access and ID token
 }
 
-func (m *minting) access(kind string) (string, error) {
-	prefix := "onrt"
-	if m.g.User.Offline {
-		prefix = "ofrt"
+// prefix is the kind of session and of token in a jti (Keycloak 26).
+func (m *minting) prefix() string {
+	switch {
+	case m.o.Kind == "te": // lives in a session that is another's
+		return "ntrt"
+	case m.g.User.Offline:
+		return "ofrt"
 	}
-	id, err := m.t.newID(prefix + kind)
+	return "onrt"
+}
+
+func (m *minting) access() (string, error) {
+	id, err := m.t.newID(m.prefix() + m.o.Kind)
 	if err != nil {
 		return "", err
 	}
 	return sign(m.signer, accessType(m.r), accessClaims{
 		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
-		Issuer: m.r.Issuer, Audience: audience(m.c.Audience), Subject: m.g.User.UserID,
-		Type: Access, Client: m.c.ClientID, ClientID: m.c.ClientID,
-		SessionID: m.g.User.ID, ACR: m.g.User.ACR, AllowedOrigins: m.c.AllowedOrigins,
-		Scope: m.g.Client.Scope, Rev: m.g.Rev, profileClaims: m.profile,
-	})
+		Issuer: m.r.Issuer, Audience: audience(m.o.Claims.Audience), Subject: m.g.User.UserID,
+		Type: typeOf(m.o.Binding), Client: m.o.Client.ClientID, ClientID: m.o.Client.ClientID,
+		SessionID: m.g.User.ID, ACR: m.g.User.ACR, AllowedOrigins: m.o.Client.AllowedOrigins,
+		Scope: m.g.Client.Scope, Confirmation: confirm(m.o.Binding), Rev: m.g.Rev,
+	}, m.o.Claims.Access)
 }
 
-func (m *minting) id(ctx context.Context, nonce, accessToken string) (string, error) {
-	signer, err := m.t.keys.Signer(ctx, m.r, m.c.IDAlgorithm)
+func (m *minting) id(ctx context.Context, accessToken string) (string, error) {
+	signer, err := m.t.keys.Signer(ctx, m.r, m.o.Client.IDAlgorithm)
 	if err != nil {
 		return "", fmt.Errorf("minting ID token: %w", err)
 	}
@@ -118,11 +126,10 @@ func (m *minting) id(ctx context.Context, nonce, accessToken string) (string, er
 	}
 	return sign(signer, typJWT, idClaims{
 		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
-		Issuer: m.r.Issuer, Audience: m.c.ClientID, Subject: m.g.User.UserID,
-		Type: ID, Client: m.c.ClientID, Nonce: nonce, SessionID: m.g.User.ID,
+		Issuer: m.r.Issuer, Audience: m.o.Client.ClientID, Subject: m.g.User.UserID,
+		Type: ID, Client: m.o.Client.ClientID, Nonce: m.o.Nonce, SessionID: m.g.User.ID,
 		TokenHash: tokenHash(signer.Algorithm, accessToken), ACR: m.g.User.ACR, Rev: m.g.Rev,
-		profileClaims: m.profile,
-	})
+	}, m.o.Claims.ID)
 }
 
 func (m *minting) refresh(ctx context.Context) (string, time.Duration, error) {
@@ -138,7 +145,7 @@ func (m *minting) refresh(ctx context.Context) (string, time.Duration, error) {
 	payload, err := json.Marshal(refreshClaims{
 		Expires: exp, IssuedAt: m.g.Family.Rotated.Unix(), ID: refreshID(key, m.g.Family),
 		Issuer: m.r.Issuer, Audience: m.r.Issuer, Subject: m.g.User.UserID,
-		Type: kind, Client: m.c.ClientID, SessionID: m.g.User.ID, Scope: m.g.Client.Scope,
+		Type: kind, Client: m.o.Client.ClientID, SessionID: m.g.User.ID, Scope: m.g.Client.Scope,
 		FamilyID: m.g.Family.ID, Generation: m.g.Family.Generation,
 	})
 	if err != nil {
@@ -210,12 +217,12 @@ func accessType(r realm.Realm) string {
 	return r.Settings.AccessTokenType
 }
 
-func sign(s jose.Signer, typ string, claims any) (string, error) {
-	payload, err := json.Marshal(claims)
+func sign(s jose.Signer, typ string, protocol any, more map[string]any) (string, error) {
+	claims, err := compose(protocol, more)
 	if err != nil {
-		return "", fmt.Errorf("writing claims: %w", err)
+		return "", err
 	}
-	return s.Sign(typ, payload)
+	return s.Sign(typ, claims)
 }
 
 // tokenHash is at_hash: the left half of the hash that the signature's

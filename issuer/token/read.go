@@ -88,6 +88,9 @@ func readClaims(payload []byte, r realm.Realm, h jose.Header, allowed []Kind) (R
 			Client: c.text("azp"), Key: h.KeyID, IssuedAt: c.time("iat"),
 		},
 	}
+	if read.Kind == typDPoP {
+		read.Kind = Access
+	}
 	if _, read.Token.HasRev = claims["rev"]; read.Token.HasRev {
 		read.Token.Rev = revocation.Revision(c.number("rev"))
 	}

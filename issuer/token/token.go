@@ -29,6 +29,7 @@ import (
 
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -73,17 +74,41 @@ func New(c Config) (*Tokens, error) {
 // Client is what minting needs to know of a client.
 type Client struct {
 	ClientID       string
-	Audience       []string // none: "account", as Keycloak (RFC 9068 §3 wants a default)
 	AllowedOrigins []string
 	AccessLife     time.Duration // already resolved against the realm's
 
 	AccessAlgorithm, IDAlgorithm jose.Algorithm // that the client wants; empty: the realm's
 }
 
-// Profile is what minting needs to know of a person.
-type Profile struct {
-	Username, Email, FirstName, LastName string
-	EmailVerified                        bool
+// Claims are what tokens say beside the protocol's own claims, none of which
+// they can replace.
+type Claims struct {
+	Access   map[string]any
+	ID       map[string]any
+	Audience []string // of the access token; none: "account", as Keycloak (RFC 9068 §3 wants a default)
+}
+
+// Order is what is to be minted for a person.
+type Order struct {
+	Client  Client
+	Grant   session.Grant
+	Kind    string          // two letters of the jti, Keycloak's: ac code, rt refresh, ro password, dg device, te exchange, ag assertion
+	Nonce   string          // of the authorization request; empty on refresh
+	Binding session.Binding // what the access token is bound to (cnf)
+	Claims  Claims
+
+	NoID      bool // also with scope openid
+	NoRefresh bool // needs no family in the Grant
+}
+
+// ClientOrder is what is to be minted for a client itself.
+type ClientOrder struct {
+	Client  Client
+	Subject string // id of its service account
+	Scope   string
+	Rev     revocation.Revision
+	Binding session.Binding
+	Claims  Claims
 }
 
 // Set is a token response's tokens.
@@ -95,6 +120,7 @@ type Set struct {
 	IDToken          string        // empty without openid
 	Scope            string
 	SessionID        string
+	Type             string // token_type of the access token: Bearer or DPoP
 }
 
 // Kind of a token that was read.
@@ -102,7 +128,7 @@ type Kind string
 
 // The kinds, as the typ claim spells them.
 const (
-	Access  Kind = "Bearer"
+	Access  Kind = "Bearer" // or DPoP, if it is bound to a key
 	Refresh Kind = "Refresh"
 	Offline Kind = "Offline"
 	ID      Kind = "ID"
@@ -112,6 +138,8 @@ const (
 const (
 	typJWT    = "JWT"
 	typAccess = "at+jwt" // RFC 9068 §2.1
+
+	typDPoP Kind = "DPoP" // claim typ of an access token that is bound to a key (Keycloak 26)
 )
 
 // Read is a token of ours whose signature, issuer and (unless it says so) exp hold.

@@ -78,7 +78,11 @@ func newWorld(t testing.TB) *world {
 var (
 	testRealm  = realm.Realm{ID: "r", Name: "demo", Issuer: "https://id.example/realms/demo", Settings: realm.Settings{SSOSessionIdleTimeout: 30 * time.Minute}}
 	testClient = Client{ClientID: "app", AllowedOrigins: []string{"https://app.example"}, AccessLife: 5 * time.Minute}
-	alice      = Profile{Username: "alice", Email: "alice@example.com", FirstName: "Alice", LastName: "Test", EmailVerified: true}
+	alice      = Claims{Access: aboutAlice, ID: aboutAlice}
+	aboutAlice = map[string]any{
+		"preferred_username": "alice", "email": "alice@example.com", "email_verified": true,
+		"name": "Alice Test", "given_name": "Alice", "family_name": "Test",
+	}
 )
 
 func testGrant() session.Grant {
@@ -130,7 +134,7 @@ func anyID(t *testing.T, claims map[string]any) {
 func TestUserTokensHaveKeycloaksShape(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	set, err := w.MintUser(t.Context(), testRealm, testClient, alice, testGrant(), "ac", "n1")
+	set, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: testGrant(), Kind: "ac", Nonce: "n1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,8 +192,9 @@ func TestClientTokensHaveKeycloaksShape(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := testClient
-	c.Audience, c.AllowedOrigins = []string{"api", "other"}, nil
-	set, err := w.MintClient(t.Context(), testRealm, c, "service-1", "api:read", 0)
+	c.AllowedOrigins = nil
+	service := Claims{Access: map[string]any{"preferred_username": "service-account-app"}, Audience: []string{"api", "other"}}
+	set, err := w.MintClient(t.Context(), testRealm, ClientOrder{Client: c, Subject: "service-1", Scope: "api:read", Claims: service})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,32 +214,80 @@ func TestClientTokensHaveKeycloaksShape(t *testing.T) {
 	}
 }
 
-func TestScopesDecideWhatIsReleased(t *testing.T) {
+func TestAnIDTokenIsForOpenIDAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	tests := []struct {
-		scope          string
-		id             bool
-		profile, email bool
-	}{
-		{"openid", true, false, false},
-		{"profile", false, true, false},
-		{"email", false, false, true},
-		{"", false, false, false},
-		{"profiles openid2", false, false, false},
-	}
-	for _, tt := range tests {
+	for scope, want := range map[string]bool{"openid": true, "a openid": true, "": false, "profile openid2": false} {
 		g := testGrant()
-		g.Client.Scope = tt.scope
-		set, err := w.MintUser(t.Context(), testRealm, testClient, alice, g, "rt", "")
+		g.Client.Scope = scope
+		set, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Grant: g, Kind: "rt"})
+		if err != nil || (set.IDToken != "") != want {
+			t.Errorf("scope %q: ID token %q, %v", scope, set.IDToken, err)
+		}
+	}
+}
+
+// TestReleasedClaimsReplaceNoneOfTheProtocols: whatever a mapper is called.
+func TestReleasedClaimsReplaceNoneOfTheProtocols(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	plain, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Grant: testGrant(), Kind: "ac"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := map[string]any{"mine": "x"}
+	for _, token := range []string{plain.AccessToken, plain.IDToken, plain.RefreshToken} {
+		for name := range payload(t, token) {
+			more[name] = "evil"
+		}
+	}
+	more["cnf"], more["act"] = "evil", "evil"
+	set, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Grant: testGrant(), Kind: "ac", Claims: Claims{Access: more, ID: more}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{set.AccessToken, set.IDToken} {
+		got := payload(t, token)
+		if got["mine"] != "x" {
+			t.Errorf("the claim of its own name is missing: %v", got)
+		}
+		for name, value := range got {
+			if value == "evil" {
+				t.Errorf("%s was replaced", name)
+			}
+		}
+	}
+}
+
+// RFC 9449 §6.1, RFC 8705 §3.1; Keycloak 26 says typ DPoP.
+func TestABoundTokenSaysToWhat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, tt := range []struct {
+		binding session.Binding
+		typ     string
+		cnf     any
+	}{
+		{session.Binding{}, "Bearer", nil},
+		{session.Binding{JKT: "k"}, "DPoP", map[string]any{"jkt": "k"}},
+		{session.Binding{X5T: "c"}, "Bearer", map[string]any{"x5t#S256": "c"}},
+	} {
+		user, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Grant: testGrant(), Kind: "ac", Binding: tt.binding})
 		if err != nil {
 			t.Fatal(err)
 		}
-		claims := payload(t, set.AccessToken)
-		_, profile := claims["preferred_username"]
-		_, email := claims["email"]
-		if (set.IDToken != "") != tt.id || profile != tt.profile || email != tt.email {
-			t.Errorf("scope %q: id token %t, profile %t, email %t", tt.scope, set.IDToken != "", profile, email)
+		machine, err := w.MintClient(t.Context(), testRealm, ClientOrder{Client: testClient, Subject: "s", Binding: tt.binding})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []Set{user, machine} {
+			got := payload(t, set.AccessToken)
+			if diff := cmp.Diff(tt.cnf, got["cnf"]); diff != "" || got["typ"] != tt.typ || set.Type != tt.typ {
+				t.Errorf("%+v: typ %v, token_type %s, cnf %v", tt.binding, got["typ"], set.Type, got["cnf"])
+			}
+			if read, err := w.Read(t.Context(), testRealm, set.AccessToken); err != nil || read.Kind != Access {
+				t.Errorf("%+v reads as %v, %v", tt.binding, read.Kind, err)
+			}
 		}
 	}
 }
@@ -244,7 +297,7 @@ func TestNoTokenOutlivesItsSession(t *testing.T) {
 	w := newWorld(t)
 	g := testGrant()
 	g.Expires = start.Add(90*time.Second + 900*time.Millisecond)
-	set, err := w.MintUser(t.Context(), testRealm, testClient, alice, g, "ac", "")
+	set, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: g, Kind: "ac", Nonce: ""})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +310,7 @@ func TestNoTokenOutlivesItsSession(t *testing.T) {
 		t.Errorf("expires in %v, %v", set.ExpiresIn, set.RefreshExpiresIn)
 	}
 	g.Expires = start.Add(999 * time.Millisecond)
-	if _, err := w.MintUser(t.Context(), testRealm, testClient, alice, g, "ac", ""); !errors.Is(err, ErrSessionOver) {
+	if _, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: g, Kind: "ac", Nonce: ""}); !errors.Is(err, ErrSessionOver) {
 		t.Errorf("session that ends within the second: %v", err)
 	}
 }
@@ -267,7 +320,7 @@ func TestOfflineTokensDoNotExpireByThemselves(t *testing.T) {
 	w := newWorld(t)
 	g := testGrant()
 	g.User.Offline, g.Expires = true, time.Time{}
-	set, err := w.MintUser(t.Context(), testRealm, testClient, alice, g, "ac", "")
+	set, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: g, Kind: "ac", Nonce: ""})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +338,7 @@ func TestASuccessorIsTheSameHoweverOftenItIsMade(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	mint := func(g session.Grant) string {
-		set, err := w.MintUser(t.Context(), testRealm, testClient, alice, g, "rt", "")
+		set, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: g, Kind: "rt", Nonce: ""})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -328,18 +381,18 @@ func TestWhateverIsMintedReadsBack(t *testing.T) {
 	w := newWorld(t)
 	text := rapid.StringN(1, 20, 60)
 	rapid.Check(t, func(rt *rapid.T) {
-		c := Client{ClientID: text.Draw(rt, "client"), Audience: rapid.SliceOfN(text, 0, 3).Draw(rt, "aud"), AccessLife: time.Duration(rapid.IntRange(1, 1e6).Draw(rt, "life")) * time.Second}
+		c := Client{ClientID: text.Draw(rt, "client"), AccessLife: time.Duration(rapid.IntRange(1, 1e6).Draw(rt, "life")) * time.Second}
 		g := testGrant()
 		g.User.ID, g.User.UserID, g.User.Offline = text.Draw(rt, "sid"), text.Draw(rt, "sub"), rapid.Bool().Draw(rt, "offline")
 		g.Client.Scope = "openid " + text.Draw(rt, "scope")
 		g.Family.ID, g.Family.Generation = text.Draw(rt, "family"), rapid.Uint64().Draw(rt, "generation")
 		g.Rev = revocation.Revision(rapid.Uint64().Draw(rt, "rev"))
-		p := Profile{Username: text.Draw(rt, "name"), Email: text.Draw(rt, "email")}
-		set, err := w.MintUser(t.Context(), testRealm, c, p, g, "ac", text.Draw(rt, "nonce"))
+		p := Claims{Access: map[string]any{"name": text.Draw(rt, "name")}, ID: map[string]any{"email": text.Draw(rt, "email")}, Audience: rapid.SliceOfN(text, 0, 3).Draw(rt, "aud")}
+		set, err := w.MintUser(t.Context(), testRealm, Order{Client: c, Claims: p, Grant: g, Kind: "ac", Nonce: text.Draw(rt, "nonce")})
 		if err != nil {
 			rt.Fatal(err)
 		}
-		aud := c.Audience
+		aud := p.Audience
 		if len(aud) == 0 {
 			aud = []string{"account"}
 		}
@@ -378,7 +431,7 @@ func TestWhateverIsMintedReadsBack(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	set, err := w.MintUser(t.Context(), testRealm, testClient, alice, testGrant(), "ac", "n")
+	set, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: testGrant(), Kind: "ac", Nonce: "n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,11 +465,11 @@ func TestReadRefuses(t *testing.T) {
 	put := func(name string, v any) func(map[string]any) { return func(c map[string]any) { c[name] = v } }
 	drop := func(name string) func(map[string]any) { return func(c map[string]any) { delete(c, name) } }
 	stranger := newWorld(t)
-	foreign, err := stranger.MintClient(t.Context(), testRealm, testClient, "s", "", 0)
+	foreign, err := stranger.MintClient(t.Context(), testRealm, ClientOrder{Client: testClient, Subject: "s", Scope: "", Rev: 0})
 	if err != nil {
 		t.Fatal(err)
 	}
-	strangerSet, err := stranger.MintUser(t.Context(), testRealm, testClient, alice, testGrant(), "ac", "n")
+	strangerSet, err := stranger.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: testGrant(), Kind: "ac", Nonce: "n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +524,7 @@ func TestReadRefuses(t *testing.T) {
 func TestAnExpiredTokenIsReturnedAsSuch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	set, err := w.MintClient(t.Context(), testRealm, testClient, "s", "", 0)
+	set, err := w.MintClient(t.Context(), testRealm, ClientOrder{Client: testClient, Subject: "s", Scope: "", Rev: 0})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -489,7 +542,7 @@ func TestAnExpiredTokenIsReturnedAsSuch(t *testing.T) {
 func TestAFailureOfTheKeysIsNotTheTokensFault(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	set, err := w.MintUser(t.Context(), testRealm, testClient, alice, testGrant(), "ac", "n")
+	set, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: testGrant(), Kind: "ac", Nonce: "n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -499,14 +552,14 @@ func TestAFailureOfTheKeysIsNotTheTokensFault(t *testing.T) {
 			t.Errorf("Read = %v", err)
 		}
 	}
-	if _, err := w.MintUser(t.Context(), testRealm, testClient, alice, testGrant(), "ac", "n"); !errors.Is(err, w.keys.broken) {
+	if _, err := w.MintUser(t.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: testGrant(), Kind: "ac", Nonce: "n"}); !errors.Is(err, w.keys.broken) {
 		t.Errorf("MintUser = %v", err)
 	}
 }
 
 func FuzzRead(f *testing.F) {
 	w := newWorld(f)
-	set, err := w.MintUser(f.Context(), testRealm, testClient, alice, testGrant(), "ac", "n")
+	set, err := w.MintUser(f.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: testGrant(), Kind: "ac", Nonce: "n"})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -546,7 +599,7 @@ func FuzzRead(f *testing.F) {
 func BenchmarkMintClient(b *testing.B) {
 	w := newWorld(b)
 	for b.Loop() {
-		if _, err := w.MintClient(b.Context(), testRealm, testClient, "s", "api:read api:write", 9); err != nil {
+		if _, err := w.MintClient(b.Context(), testRealm, ClientOrder{Client: testClient, Subject: "s", Scope: "api:read api:write", Rev: 9}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -555,7 +608,7 @@ func BenchmarkMintClient(b *testing.B) {
 func BenchmarkMintUser(b *testing.B) {
 	w := newWorld(b)
 	for b.Loop() {
-		if _, err := w.MintUser(b.Context(), testRealm, testClient, alice, testGrant(), "ac", "n"); err != nil {
+		if _, err := w.MintUser(b.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: testGrant(), Kind: "ac", Nonce: "n"}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -563,7 +616,7 @@ func BenchmarkMintUser(b *testing.B) {
 
 func BenchmarkRead(b *testing.B) {
 	w := newWorld(b)
-	set, err := w.MintUser(b.Context(), testRealm, testClient, alice, testGrant(), "ac", "n")
+	set, err := w.MintUser(b.Context(), testRealm, Order{Client: testClient, Claims: alice, Grant: testGrant(), Kind: "ac", Nonce: "n"})
 	if err != nil {
 		b.Fatal(err)
 	}

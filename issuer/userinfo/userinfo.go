@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/oauth"
@@ -108,7 +109,9 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		oauth.WriteError(w, err)
 		return
 	}
-	oauth.WriteJSON(w, http.StatusOK, claims(u, strings.Fields(read.Scope)))
+	answer := claims.For(claims.Request{Client: c, User: u, Scope: read.Scope}).UserInfo
+	answer["sub"] = u.ID
+	oauth.WriteJSON(w, http.StatusOK, answer)
 }
 
 // authorize returns the live access token of a request.
@@ -166,28 +169,6 @@ func bearer(req *http.Request) (string, error) {
 		return "", &refusal{status: http.StatusUnauthorized}
 	}
 	return compact, nil
-}
-
-// claims are what the scopes let the client know (OpenID Connect Core §5.4).
-func claims(u user.User, scopes []string) map[string]any {
-	m := map[string]any{"sub": u.ID}
-	if slices.Contains(scopes, "profile") {
-		m["preferred_username"] = u.Username
-		set(m, "name", strings.TrimSpace(u.FirstName+" "+u.LastName))
-		set(m, "given_name", u.FirstName)
-		set(m, "family_name", u.LastName)
-	}
-	if slices.Contains(scopes, "email") {
-		m["email_verified"] = u.EmailVerified
-		set(m, "email", u.Email)
-	}
-	return m
-}
-
-func set(m map[string]any, name, value string) {
-	if value != "" {
-		m[name] = value
-	}
 }
 
 // refuse writes a refusal, or any other error as a server error.
