@@ -68,6 +68,8 @@ func (file Realm) check() error {
 	for _, d := range []int{
 		file.AccessTokenLifespan, file.SSOSessionIdleTimeout, file.SSOSessionMaxLifespan, file.AccessCodeLifespan,
 		file.AccessCodeLifespanLogin, file.OfflineSessionIdleTimeout, file.RefreshGrace, file.RefreshTokenMaxReuse,
+		file.ClientSessionIdleTimeout, file.ClientSessionMaxLifespan, file.ClientOfflineSessionIdleTimeout,
+		file.ClientOfflineSessionMaxLifespan, file.SSOSessionIdleTimeoutRememberMe, file.SSOSessionMaxLifespanRememberMe,
 	} {
 		if d < 0 {
 			return fmt.Errorf("realm %s: a lifetime or count is negative", file.Realm)
@@ -162,18 +164,25 @@ func (file Realm) offlineMax() time.Duration {
 
 func (file Realm) settings() realm.Settings {
 	s := realm.Settings{
-		SigningAlgorithm:          jose.Algorithm(file.DefaultSignatureAlgorithm),
-		AccessTokenType:           file.AccessTokenType,
-		AccessTokenLifespan:       seconds(file.AccessTokenLifespan),
-		SSOSessionIdleTimeout:     seconds(file.SSOSessionIdleTimeout),
-		SSOSessionMaxLifespan:     seconds(file.SSOSessionMaxLifespan),
-		AccessCodeLifespan:        seconds(file.AccessCodeLifespan),
-		AccessCodeLifespanLogin:   seconds(file.AccessCodeLifespanLogin),
-		OfflineSessionIdleTimeout: seconds(file.OfflineSessionIdleTimeout),
-		OfflineSessionMaxLifespan: file.offlineMax(),
-		RefreshGrace:              seconds(file.RefreshGrace),
-		RefreshMaxReuse:           file.RefreshTokenMaxReuse,
-		KeyRotation:               seconds(file.KeyRotation),
+		SigningAlgorithm:                jose.Algorithm(file.DefaultSignatureAlgorithm),
+		AccessTokenType:                 file.AccessTokenType,
+		AccessTokenLifespan:             seconds(file.AccessTokenLifespan),
+		SSOSessionIdleTimeout:           seconds(file.SSOSessionIdleTimeout),
+		SSOSessionMaxLifespan:           seconds(file.SSOSessionMaxLifespan),
+		AccessCodeLifespan:              seconds(file.AccessCodeLifespan),
+		AccessCodeLifespanLogin:         seconds(file.AccessCodeLifespanLogin),
+		OfflineSessionIdleTimeout:       seconds(file.OfflineSessionIdleTimeout),
+		OfflineSessionMaxLifespan:       file.offlineMax(),
+		RememberMe:                      file.RememberMe,
+		ClientSessionIdleTimeout:        seconds(file.ClientSessionIdleTimeout),
+		ClientSessionMaxLifespan:        seconds(file.ClientSessionMaxLifespan),
+		ClientOfflineSessionIdleTimeout: seconds(file.ClientOfflineSessionIdleTimeout),
+		ClientOfflineSessionMaxLifespan: seconds(file.ClientOfflineSessionMaxLifespan),
+		SSOSessionIdleTimeoutRememberMe: seconds(file.SSOSessionIdleTimeoutRememberMe),
+		SSOSessionMaxLifespanRememberMe: seconds(file.SSOSessionMaxLifespanRememberMe),
+		RefreshGrace:                    seconds(file.RefreshGrace),
+		RefreshMaxReuse:                 file.RefreshTokenMaxReuse,
+		KeyRotation:                     seconds(file.KeyRotation),
 	}
 	for _, scope := range file.ClientScopes {
 		s.Scopes = append(s.Scopes, scope.Name)

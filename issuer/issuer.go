@@ -245,7 +245,7 @@ func (i *Issuer) newDoors() (*doors, error) {
 		return nil, err
 	}
 	d.discovery, err = discovery.New(discovery.Config{
-		Keys: i.keys, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(), AuthMethods: clientauth.Methods(),
+		Keys: i.keys, Sessions: i.sessions, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(), AuthMethods: clientauth.Methods(),
 	})
 	return &d, err
 }

@@ -59,7 +59,7 @@ func (i *Issuer) asked(ctx context.Context, r realm.Realm) (asked, error) {
 	err := i.c.Stores.Clients.Read(ctx, func(v client.View) error {
 		clients, err := v.Clients(r.ID)
 		for _, c := range clients {
-			a.life = max(a.life, c.AccessTokenLifespan)
+			a.life = max(a.life, c.Lifespans().AccessToken)
 			for _, alg := range []jose.Algorithm{c.AccessTokenAlgorithm(), c.IDTokenAlgorithm()} {
 				if alg != "" && !slices.Contains(a.algorithms, alg) {
 					a.algorithms = append(a.algorithms, alg)

@@ -21,6 +21,15 @@ type Realm struct {
 	OfflineSessionIdleTimeout int `json:"offlineSessionIdleTimeout,omitempty" yaml:"offlineSessionIdleTimeout,omitempty"` // s, default 2592000
 	OfflineSessionMaxLifespan int `json:"offlineSessionMaxLifespan,omitempty" yaml:"offlineSessionMaxLifespan,omitempty"` // s, default 5184000, if it is enabled
 
+	// RememberMe lets people ask to stay logged in; their sessions last as below.
+	RememberMe                      bool `json:"rememberMe,omitempty" yaml:"rememberMe,omitempty"`
+	ClientSessionIdleTimeout        int  `json:"clientSessionIdleTimeout,omitempty" yaml:"clientSessionIdleTimeout,omitempty"`               // s, default: as the user session
+	ClientSessionMaxLifespan        int  `json:"clientSessionMaxLifespan,omitempty" yaml:"clientSessionMaxLifespan,omitempty"`               // s, default: as the user session
+	ClientOfflineSessionIdleTimeout int  `json:"clientOfflineSessionIdleTimeout,omitempty" yaml:"clientOfflineSessionIdleTimeout,omitempty"` // s, default: as the offline session
+	ClientOfflineSessionMaxLifespan int  `json:"clientOfflineSessionMaxLifespan,omitempty" yaml:"clientOfflineSessionMaxLifespan,omitempty"` // s, default: as the offline session
+	SSOSessionIdleTimeoutRememberMe int  `json:"ssoSessionIdleTimeoutRememberMe,omitempty" yaml:"ssoSessionIdleTimeoutRememberMe,omitempty"` // s, default: as without
+	SSOSessionMaxLifespanRememberMe int  `json:"ssoSessionMaxLifespanRememberMe,omitempty" yaml:"ssoSessionMaxLifespanRememberMe,omitempty"` // s, default: as without
+
 	OfflineSessionMaxLifespanEnabled bool `json:"offlineSessionMaxLifespanEnabled,omitempty" yaml:"offlineSessionMaxLifespanEnabled,omitempty"`
 
 	RefreshGrace         int `json:"refreshGrace,omitempty" yaml:"refreshGrace,omitempty"`                 // s, default 10 (not Keycloak's)

@@ -264,3 +264,36 @@ func FuzzAllowsRedirect(f *testing.F) {
 		}
 	})
 }
+
+func TestLifespansAreSeconds(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		attribute, value string
+		want             Lifespans
+		wrong            bool
+	}{
+		{attribute: attrAccessLifespan, value: "60", want: Lifespans{AccessToken: time.Minute}},
+		{attribute: attrSessionIdle, value: "60", want: Lifespans{SessionIdle: time.Minute}},
+		{attribute: attrSessionMax, value: "60", want: Lifespans{SessionMax: time.Minute}},
+		{attribute: attrOfflineSessionIdle, value: "60", want: Lifespans{OfflineIdle: time.Minute}},
+		{attribute: attrOfflineSessionMax, value: "60", want: Lifespans{OfflineMax: time.Minute}},
+		{attribute: attrSessionMax, value: ""},
+		{attribute: attrSessionMax, value: "0"},
+		{attribute: attrSessionMax, value: "-1", wrong: true},
+		{attribute: attrSessionMax, value: "1h", wrong: true},
+		{attribute: attrSessionMax, value: "9999999999999999999", wrong: true},
+		{attribute: attrSessionMax, value: "400000000", wrong: true},
+	}
+	for _, tt := range tests {
+		c := Client{Attributes: map[string]string{tt.attribute: tt.value}}
+		if err := c.checkLifespans(); (err != nil) != tt.wrong {
+			t.Errorf("%s %q: %v", tt.attribute, tt.value, err)
+		} else if got := c.Lifespans(); err == nil && got != tt.want {
+			t.Errorf("%s %q: %+v, want %+v", tt.attribute, tt.value, got, tt.want)
+		}
+	}
+	own := Client{AccessTokenLifespan: time.Hour, Attributes: map[string]string{attrAccessLifespan: "60"}}
+	if got := own.Lifespans().AccessToken; got != time.Hour {
+		t.Errorf("both ways: %v, want the field's", got)
+	}
+}

@@ -28,9 +28,16 @@ type Keys interface {
 
 var _ Keys = (*keys.Keys)(nil)
 
+// Sessions says when everything older of a realm was last killed, zero for
+// never; session.Sessions does.
+type Sessions interface {
+	NotBefore(ctx context.Context, r realm.Realm) (time.Time, error)
+}
+
 // Config configures a Handler.
 type Config struct {
 	Keys          Keys
+	Sessions      Sessions
 	GrantTypes    []string // those of the token endpoint
 	ResponseModes []string // those of the authorization endpoint
 	AuthMethods   []string // how clients authenticate, "none" included
@@ -41,7 +48,7 @@ type Handler struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Keys == nil || len(c.GrantTypes) == 0 || len(c.ResponseModes) == 0 || len(c.AuthMethods) == 0 {
+	if c.Keys == nil || c.Sessions == nil || len(c.GrantTypes) == 0 || len(c.ResponseModes) == 0 || len(c.AuthMethods) == 0 {
 		return nil, errors.New("discovery: every field of Config is required")
 	}
 	return &Handler{c}, nil
@@ -195,11 +202,20 @@ func (h *Handler) Realm(w http.ResponseWriter, req *http.Request, r realm.Realm)
 		oauth.WriteError(w, err)
 		return
 	}
-	answer(w, info{
+	notBefore, err := h.c.Sessions.NotBefore(req.Context(), r)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	about := info{
 		Realm: r.Name, PublicKey: key,
 		TokenService:   r.Issuer + "/protocol/openid-connect",
 		AccountService: r.Issuer + "/account",
-	}, "no-cache")
+	}
+	if !notBefore.IsZero() {
+		about.TokensNotBefore = notBefore.Unix()
+	}
+	answer(w, about, "no-cache")
 }
 
 func publicKey(set *jose.KeySet, alg jose.Algorithm) (string, error) {

@@ -24,7 +24,7 @@ func (h *Handler) authorizationCode(ctx context.Context, req request) (response,
 		return response{}, oauth.UnauthorizedClient("Client not allowed to exchange code")
 	}
 	code, g, err := h.c.Sessions.RedeemCode(ctx, session.Redeeming{
-		Realm: req.realm, Code: value, AccessLife: req.accessLife(), Check: req.checkCode,
+		Realm: req.realm, Code: value, AccessLife: req.accessLife(), Limits: req.limits(), Check: req.checkCode,
 	})
 	if err != nil {
 		return response{}, h.codeError(err)

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -210,7 +211,11 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, ki
 	if err != nil {
 		return response{}, err
 	}
-	return respond(set), nil
+	answer := respond(set)
+	if !g.NotBefore.IsZero() {
+		answer.NotBeforePolicy = g.NotBefore.Unix()
+	}
+	return answer, nil
 }
 
 // minting is the client as token wants it.
@@ -224,12 +229,23 @@ func (req request) minting() token.Client {
 	}
 }
 
-// accessLife is how long an access token of the client lives.
+// accessLife is how long an access token of the client lives: not longer than
+// the client's part of a session may idle, so that its end needs no telling.
 func (req request) accessLife() time.Duration {
-	if life := req.client.AccessTokenLifespan; life > 0 {
-		return life
+	life := cmp.Or(req.client.Lifespans().AccessToken, req.realm.Settings.AccessTokenLifespan)
+	limits := req.limits().In(req.realm.Settings)
+	for _, idle := range []time.Duration{limits.Idle, limits.OfflineIdle} {
+		if idle > 0 {
+			life = min(life, idle)
+		}
 	}
-	return req.realm.Settings.AccessTokenLifespan
+	return life
+}
+
+// limits are how long the client's part of a session lasts.
+func (req request) limits() session.Limits {
+	l := req.client.Lifespans()
+	return session.Limits{Idle: l.SessionIdle, Max: l.SessionMax, OfflineIdle: l.OfflineIdle, OfflineMax: l.OfflineMax}
 }
 
 // scope returns what of the requested scopes the client is granted, or

@@ -12,23 +12,30 @@ import (
 // Settings are a realm's settings, with the names and defaults of Keycloak's
 // realm representation where it has them. The zero Duration means the default.
 type Settings struct {
-	SigningAlgorithm          jose.Algorithm `json:"defaultSignatureAlgorithm,omitempty"` // ES256
-	AccessTokenType           string         `json:"accessTokenType,omitempty"`           // header typ: "at+jwt" (default) or "JWT"
-	AccessTokenLifespan       time.Duration  `json:"accessTokenLifespan,omitempty"`       // 5 min
-	SSOSessionIdleTimeout     time.Duration  `json:"ssoSessionIdleTimeout,omitempty"`     // 30 min
-	SSOSessionMaxLifespan     time.Duration  `json:"ssoSessionMaxLifespan,omitempty"`     // 10 h
-	AccessCodeLifespan        time.Duration  `json:"accessCodeLifespan,omitempty"`        // 60 s
-	AccessCodeLifespanLogin   time.Duration  `json:"accessCodeLifespanLogin,omitempty"`   // 30 min
-	OfflineSessionIdleTimeout time.Duration  `json:"offlineSessionIdleTimeout,omitempty"` // 30 d
-	OfflineSessionMaxLifespan time.Duration  `json:"offlineSessionMaxLifespan,omitempty"` // none
-	RefreshGrace              time.Duration  `json:"refreshGrace,omitempty"`              // 10 s, see store.md §3
-	RefreshMaxReuse           int            `json:"refreshTokenMaxReuse,omitempty"`      // 3
-	KeyRotation               time.Duration  `json:"keyRotation,omitempty"`               // how long a key signs; 0: until somebody rotates (not Keycloak's)
-	Scopes                    []string       `json:"scopes,omitempty"`                    // client scopes that exist besides the built-in ones
+	SigningAlgorithm                jose.Algorithm `json:"defaultSignatureAlgorithm,omitempty"`       // ES256
+	AccessTokenType                 string         `json:"accessTokenType,omitempty"`                 // header typ: "at+jwt" (default) or "JWT"
+	AccessTokenLifespan             time.Duration  `json:"accessTokenLifespan,omitempty"`             // 5 min
+	SSOSessionIdleTimeout           time.Duration  `json:"ssoSessionIdleTimeout,omitempty"`           // 30 min
+	SSOSessionMaxLifespan           time.Duration  `json:"ssoSessionMaxLifespan,omitempty"`           // 10 h
+	AccessCodeLifespan              time.Duration  `json:"accessCodeLifespan,omitempty"`              // 60 s
+	AccessCodeLifespanLogin         time.Duration  `json:"accessCodeLifespanLogin,omitempty"`         // 30 min
+	OfflineSessionIdleTimeout       time.Duration  `json:"offlineSessionIdleTimeout,omitempty"`       // 30 d
+	OfflineSessionMaxLifespan       time.Duration  `json:"offlineSessionMaxLifespan,omitempty"`       // none
+	ClientSessionIdleTimeout        time.Duration  `json:"clientSessionIdleTimeout,omitempty"`        // as the user session
+	ClientSessionMaxLifespan        time.Duration  `json:"clientSessionMaxLifespan,omitempty"`        // as the user session
+	ClientOfflineSessionIdleTimeout time.Duration  `json:"clientOfflineSessionIdleTimeout,omitempty"` // as the offline session
+	ClientOfflineSessionMaxLifespan time.Duration  `json:"clientOfflineSessionMaxLifespan,omitempty"` // as the offline session
+	RememberMe                      bool           `json:"rememberMe,omitempty"`                      // whether people may ask for it when they log in
+	SSOSessionIdleTimeoutRememberMe time.Duration  `json:"ssoSessionIdleTimeoutRememberMe,omitempty"` // as without
+	SSOSessionMaxLifespanRememberMe time.Duration  `json:"ssoSessionMaxLifespanRememberMe,omitempty"` // as without
+	RefreshGrace                    time.Duration  `json:"refreshGrace,omitempty"`                    // 10 s, see store.md §3
+	RefreshMaxReuse                 int            `json:"refreshTokenMaxReuse,omitempty"`            // 3
+	KeyRotation                     time.Duration  `json:"keyRotation,omitempty"`                     // how long a key signs; 0: until somebody rotates (not Keycloak's)
+	Scopes                          []string       `json:"scopes,omitempty"`                          // client scopes that exist besides the built-in ones
 }
 
-// WithDefaults returns s with every zero field set to its default. Scopes,
-// KeyRotation and OfflineSessionMaxLifespan have none.
+// WithDefaults returns s with every zero field set to its default. What has
+// none stays zero.
 func (s Settings) WithDefaults() Settings {
 	s.SigningAlgorithm = cmp.Or(s.SigningAlgorithm, jose.ES256)
 	s.AccessTokenType = cmp.Or(s.AccessTokenType, "at+jwt") // RFC 9068 §2.1
@@ -66,6 +73,8 @@ func (s Settings) check() error {
 	for _, d := range []time.Duration{
 		s.AccessTokenLifespan, s.SSOSessionIdleTimeout, s.SSOSessionMaxLifespan, s.AccessCodeLifespan,
 		s.AccessCodeLifespanLogin, s.OfflineSessionIdleTimeout, s.OfflineSessionMaxLifespan, s.RefreshGrace,
+		s.ClientSessionIdleTimeout, s.ClientSessionMaxLifespan, s.ClientOfflineSessionIdleTimeout, s.ClientOfflineSessionMaxLifespan,
+		s.SSOSessionIdleTimeoutRememberMe, s.SSOSessionMaxLifespanRememberMe,
 	} {
 		if d < 0 || d > maxLifetime {
 			return fmt.Errorf("lifetime %v: want 0 to %v", d, maxLifetime)

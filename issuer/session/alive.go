@@ -65,9 +65,14 @@ func outcome(err error, doing string) error {
 // standings are the realm and client that a token or session hangs on, both
 // enabled.
 type standings struct {
-	realm         realm.Realm
-	realmStanding Standing
-	client        Standing
+	realm          realm.Realm
+	realmStanding  Standing
+	clientStanding Standing
+}
+
+// notBefore is when realm or client were last killed as a whole; zero: never.
+func (st standings) notBefore() time.Time {
+	return later(st.realmStanding.NotBeforeTime, st.clientStanding.NotBeforeTime)
 }
 
 // standing is *Dead unless realm and client are enabled.
@@ -80,10 +85,10 @@ func standing(v View, r realm.Realm, clientID string) (standings, error) {
 	if !st.realmStanding.Enabled {
 		return st, &Dead{RealmDisabled}
 	}
-	if st.client, err = v.ClientStanding(r.ID, clientID); err != nil {
+	if st.clientStanding, err = v.ClientStanding(r.ID, clientID); err != nil {
 		return st, err
 	}
-	if !st.client.Enabled {
+	if !st.clientStanding.Enabled {
 		return st, &Dead{ClientDisabled}
 	}
 	return st, nil
@@ -92,8 +97,10 @@ func standing(v View, r realm.Realm, clientID string) (standings, error) {
 // living is a client session that is alive, with all that it hangs on.
 type living struct {
 	standings
-	user   UserSession
-	client ClientSession
+	user         UserSession
+	userStanding Standing
+	client       ClientSession
+	limits       Limits // of client sessions, in this realm; set where one is touched
 }
 
 // live is *Dead unless a client session is alive. An empty subject stands for
@@ -101,7 +108,7 @@ type living struct {
 func (st standings) live(v View, sid, subject, clientID string, now time.Time) (living, error) {
 	l := living{standings: st}
 	var err error
-	if l.user, err = liveUser(v, st.realm, st.realmStanding, sid, now); err != nil {
+	if l.user, l.userStanding, err = liveUser(v, st.realm, st.realmStanding, sid, now); err != nil {
 		return l, err
 	}
 	if subject != "" && l.user.UserID != subject {
@@ -113,40 +120,43 @@ func (st standings) live(v View, sid, subject, clientID string, now time.Time) (
 		return l, &Dead{NoClientSession}
 	case err != nil:
 		return l, err
-	case l.client.Rev < st.client.NotBefore:
+	case l.client.Rev < st.clientStanding.NotBefore:
 		return l, &Dead{Revoked}
-	case !l.client.Expires.IsZero() && !now.Before(l.client.Expires):
+	case l.client.over(now):
 		return l, &Dead{Expired}
 	}
 	return l, nil
 }
 
-// liveUser reads a user session, *Dead if it is over.
-func liveUser(v View, r realm.Realm, st Standing, sid string, now time.Time) (UserSession, error) {
+// liveUser reads a user session and the standing of its user, *Dead if it is
+// over.
+func liveUser(v View, r realm.Realm, st Standing, sid string, now time.Time) (UserSession, Standing, error) {
 	u, err := v.UserSession(r.ID, sid)
 	if errors.Is(err, ErrNotFound) {
-		return u, &Dead{NoSession}
+		return u, Standing{}, &Dead{NoSession}
 	}
 	if err != nil {
-		return u, err
+		return u, Standing{}, err
 	}
-	return u, judgeUser(v, u, st, now)
+	person, err := judgeUser(v, u, st, now)
+	return u, person, err
 }
 
-// judgeUser is *Dead if a user session is over.
-func judgeUser(v View, u UserSession, st Standing, now time.Time) error {
+// judgeUser reads the standing of a session's user, *Dead if the session is
+// over.
+func judgeUser(v View, u UserSession, st Standing, now time.Time) (Standing, error) {
 	person, err := v.UserStanding(u.RealmID, u.UserID)
 	switch {
 	case err != nil:
-		return err
+		return person, err
 	case !person.Enabled:
-		return &Dead{UserDisabled}
+		return person, &Dead{UserDisabled}
 	case u.Rev < max(st.NotBefore, person.NotBefore):
-		return &Dead{Revoked}
+		return person, &Dead{Revoked}
 	case !now.Before(u.End()):
-		return &Dead{Expired}
+		return person, &Dead{Expired}
 	}
-	return nil
+	return person, nil
 }
 
 // family reads a family of the client session.

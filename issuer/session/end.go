@@ -167,6 +167,16 @@ func (s *Sessions) EndRealm(ctx context.Context, r realm.Realm, why revocation.R
 	})
 }
 
+// NotBefore is when all of a realm was last killed; zero: never.
+func (s *Sessions) NotBefore(ctx context.Context, r realm.Realm) (time.Time, error) {
+	var st Standing
+	err := s.store.Read(ctx, func(v View) (err error) {
+		st, err = v.RealmStanding(r.ID)
+		return err
+	})
+	return st.NotBeforeTime, outcome(err, "reading not-before")
+}
+
 // endAll writes the one record that kills all. prepare returns the standing
 // that knows when the last token of the target expires.
 func (s *Sessions) endAll(ctx context.Context, r realm.Realm, t revocation.Target, why revocation.Reason, prepare func(Tx) (Standing, error)) (revocation.Revision, error) {

@@ -23,7 +23,7 @@ type Login struct {
 	UserID     string
 	ACR        string
 	AMR        []string
-	RememberMe bool
+	RememberMe bool // counts only if the realm allows it
 	IP, Agent  string
 }
 
@@ -43,10 +43,10 @@ func (s *Sessions) Open(ctx context.Context, l Login) (UserSession, string, erro
 	u := UserSession{
 		ID: sid, RealmID: l.Realm.ID, Issuer: l.Realm.Issuer, UserID: l.UserID,
 		CookieHash: hash(l.Realm, kindCookie, cookie),
-		Started:    now, AuthTime: now, Expires: now.Add(settings.SSOSessionMaxLifespan),
-		RememberMe: l.RememberMe, ACR: l.ACR, AMR: l.AMR, IP: l.IP, Agent: l.Agent,
+		Started:    now, AuthTime: now,
+		RememberMe: l.RememberMe && settings.RememberMe, ACR: l.ACR, AMR: l.AMR, IP: l.IP, Agent: l.Agent,
 	}
-	u.seen(now, settings)
+	u.begin(now, settings)
 	_, err = s.store.Write(ctx, func(tx Tx) error {
 		if u.Rev, err = tx.Revision(); err != nil {
 			return err
@@ -58,7 +58,7 @@ func (s *Sessions) Open(ctx context.Context, l Login) (UserSession, string, erro
 		if !st.Enabled {
 			return &Dead{RealmDisabled}
 		}
-		if err := judgeUser(tx, u, st, now); err != nil {
+		if _, err := judgeUser(tx, u, st, now); err != nil {
 			return err
 		}
 		return tx.PutUserSession(u)
@@ -84,7 +84,8 @@ func (s *Sessions) ByCookie(ctx context.Context, r realm.Realm, cookie string) (
 		if u, err = v.UserSessionByCookie(r.ID, hash(r, kindCookie, cookie)); err != nil {
 			return err
 		}
-		return judgeUser(v, u, st, now)
+		_, err = judgeUser(v, u, st, now)
+		return err
 	})
 	var dead *Dead
 	if errors.As(err, &dead) {
@@ -134,7 +135,7 @@ func (s *Sessions) IssueCode(ctx context.Context, r realm.Realm, c Code) (string
 		if err != nil {
 			return err
 		}
-		u, err := liveUser(tx, r, st.realmStanding, c.SessionID, now)
+		u, _, err := liveUser(tx, r, st.realmStanding, c.SessionID, now)
 		if err != nil {
 			return err
 		}
@@ -167,6 +168,7 @@ type Redeeming struct {
 	Realm      realm.Realm
 	Code       string
 	AccessLife time.Duration    // of the access token that will be minted
+	Limits     Limits           // of the client
 	Binding    Binding          // of the refresh tokens, if they are to be bound
 	Check      func(Code) error // compares client, redirect URI, verifier …; may be called twice
 }
@@ -184,7 +186,7 @@ func (s *Sessions) RedeemCode(ctx context.Context, p Redeeming) (Code, Grant, er
 	if err != nil {
 		return Code{}, Grant{}, err
 	}
-	o.binding = p.Binding
+	o.binding, o.limits = p.Binding, p.Limits.In(p.Realm.Settings)
 	var c storedCode
 	var g Grant
 	rev, err := s.write(ctx, "redeeming a code", func(tx Tx) (verdict, err error) {

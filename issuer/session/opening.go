@@ -14,6 +14,7 @@ type opening struct {
 	realm       realm.Realm
 	sid, family string // fresh ids, if they are needed
 	life        time.Duration
+	limits      Limits
 	binding     Binding
 	noRefresh   bool
 	now         time.Time
@@ -41,7 +42,7 @@ func (o opening) redeem(tx Tx, c storedCode) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	if c.Rev < l.standings.client.NotBefore {
+	if c.Rev < l.clientStanding.NotBefore {
 		return Grant{}, &Dead{Revoked}
 	}
 	return o.open(tx, l, wanted{c.ClientID, c.Scope, c.Asked})
@@ -53,8 +54,9 @@ func (o opening) find(tx Tx, clientID, sid string) (living, error) {
 	if err != nil {
 		return living{}, err
 	}
-	u, err := liveUser(tx, o.realm, st.realmStanding, sid, o.now)
-	return living{standings: st, user: u}, err
+	l := living{standings: st}
+	l.user, l.userStanding, err = liveUser(tx, o.realm, st.realmStanding, sid, o.now)
+	return l, err
 }
 
 // open opens the client session and a family. A client that is in the session
@@ -64,6 +66,7 @@ func (o opening) open(tx Tx, l living, w wanted) (Grant, error) {
 		l.user = o.offline(l.user)
 	}
 	var err error
+	l.limits = o.limits
 	if l.client, err = o.clientSession(tx, l, w); err != nil {
 		return Grant{}, err
 	}
@@ -72,7 +75,7 @@ func (o opening) open(tx Tx, l living, w wanted) (Grant, error) {
 	}
 	f := Family{
 		SessionID: l.user.ID, ClientID: w.clientID, Scope: w.scope, Asked: w.asked, Binding: o.binding,
-		Generation: 1, Rotated: o.now, Expires: l.user.Expires,
+		Generation: 1, Rotated: o.now, Expires: l.expires(),
 	}
 	if o.noRefresh {
 		return l.grant(f, o.rev), nil
@@ -88,17 +91,17 @@ func (o opening) offline(from UserSession) UserSession {
 		ID: o.sid, RealmID: from.RealmID, Issuer: from.Issuer, UserID: from.UserID, Offline: true, Origin: from.ID,
 		Started: o.now, AuthTime: from.AuthTime, ACR: from.ACR, AMR: from.AMR, IP: from.IP, Agent: from.Agent, Rev: o.rev,
 	}
-	if life := o.realm.Settings.OfflineSessionMaxLifespan; life > 0 {
-		u.Expires = o.now.Add(life)
-	}
+	u.begin(o.now, o.realm.Settings.WithDefaults())
 	return u
 }
 
 // clientSession is the client's, as it is after this opening.
 func (o opening) clientSession(tx Tx, l living, w wanted) (ClientSession, error) {
 	fresh := ClientSession{
-		SessionID: l.user.ID, ClientID: w.clientID, Started: o.now, LastSeen: o.now,
-		Expires: l.user.Expires, Scope: w.scope, Rev: o.rev,
+		SessionID: l.user.ID, ClientID: w.clientID, Started: o.now, Expires: l.user.Expires, Scope: w.scope, Rev: o.rev,
+	}
+	if _, most := o.limits.of(l.user); most > 0 {
+		fresh.Expires = first(fresh.Expires, o.now.Add(most))
 	}
 	old, err := tx.ClientSession(l.user.ID, w.clientID)
 	if errors.Is(err, ErrNotFound) {
@@ -107,10 +110,10 @@ func (o opening) clientSession(tx Tx, l living, w wanted) (ClientSession, error)
 	if err != nil {
 		return ClientSession{}, err
 	}
-	if old.Rev < l.standings.client.NotBefore { // killed with its client; its chains go with it
+	if old.Rev < l.clientStanding.NotBefore || old.over(o.now) { // dead, and its chains with it
 		return fresh, tx.DeleteClientSession(l.user.ID, w.clientID)
 	}
-	old.Scope, old.LastSeen = w.scope, later(old.LastSeen, o.now)
+	old.Scope = w.scope
 	return old, nil
 }
 
@@ -127,7 +130,8 @@ type Direct struct {
 	Asked      Asked
 	Binding    Binding
 	AccessLife time.Duration
-	NoRefresh  bool // open no family: the Grant's has no ID
+	Limits     Limits // of the client
+	NoRefresh  bool   // open no family: the Grant's has no ID
 }
 
 // OpenDirect opens a user session that no browser holds (or an offline one,
@@ -142,7 +146,7 @@ func (s *Sessions) OpenDirect(ctx context.Context, d Direct) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	o.binding, o.noRefresh = d.Binding, d.NoRefresh
+	o.limits, o.binding, o.noRefresh = d.Limits.In(d.Login.Realm.Settings), d.Binding, d.NoRefresh
 	var g Grant
 	_, err = s.store.Write(ctx, func(tx Tx) error {
 		if o.rev, err = tx.Revision(); err != nil {
@@ -174,14 +178,14 @@ func (o opening) begin(tx Tx, d Direct, sid string) (living, error) {
 	if err != nil {
 		return living{}, err
 	}
-	settings := o.realm.Settings.WithDefaults()
 	u := UserSession{
 		ID: sid, RealmID: o.realm.ID, Issuer: o.realm.Issuer, UserID: d.Login.UserID,
-		Started: o.now, AuthTime: o.now, Expires: o.now.Add(settings.SSOSessionMaxLifespan),
+		Started: o.now, AuthTime: o.now,
 		ACR: d.Login.ACR, AMR: d.Login.AMR, IP: d.Login.IP, Agent: d.Login.Agent, Rev: o.rev,
 	}
-	u.Idle = o.now.Add(settings.SSOSessionIdleTimeout) // until it is touched, which writes it
-	return living{standings: st, user: u}, judgeUser(tx, u, st.realmStanding, o.now)
+	u.begin(o.now, o.realm.Settings.WithDefaults())
+	person, err := judgeUser(tx, u, st.realmStanding, o.now)
+	return living{standings: st, user: u, userStanding: person}, err
 }
 
 // Exchanging asks for a token in a session that is there (RFC 8693).
@@ -193,12 +197,13 @@ type Exchanging struct {
 	Scope      string // granted
 	Asked      Asked
 	AccessLife time.Duration
+	Limits     Limits // of the client
 }
 
 // Exchange lets a client into a live user session, without a refresh family:
 // what is minted for the Grant dies with that session. *Dead if it is over.
 func (s *Sessions) Exchange(ctx context.Context, e Exchanging) (Grant, error) {
-	o := opening{realm: e.Realm, life: e.AccessLife, now: s.now(), noRefresh: true}
+	o := opening{realm: e.Realm, life: e.AccessLife, limits: e.Limits.In(e.Realm.Settings), now: s.now(), noRefresh: true}
 	var g Grant
 	_, err := s.store.Write(ctx, func(tx Tx) (err error) {
 		if o.rev, err = tx.Revision(); err != nil {

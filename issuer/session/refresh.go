@@ -18,13 +18,32 @@ type Grant struct {
 	Family  Family
 	Rev     revocation.Revision
 	Expires time.Time // no token of this grant may outlive this (session max)
+
+	// Idle is how long a refresh token of this grant lasts unused; 0: as long
+	// as may be (an offline one).
+	Idle time.Duration
+	// NotBefore is when everything older of realm, client or user was last
+	// killed as a whole; zero: never.
+	NotBefore time.Time
 }
 
 func (l living) grant(f Family, rev revocation.Revision) Grant {
-	g := Grant{User: l.user, Client: l.client, Family: f, Rev: rev, Expires: l.user.Expires}
+	g := Grant{
+		User: l.user, Client: l.client, Family: f, Rev: rev, Expires: l.expires(),
+		NotBefore: later(l.notBefore(), l.userStanding.NotBeforeTime),
+	}
 	g.Client.Scope = f.Scope
+	if !l.user.Offline {
+		g.Idle, _ = l.user.lasting(l.realm.Settings.WithDefaults())
+		if own, _ := l.limits.of(l.user); own > 0 {
+			g.Idle = min(g.Idle, own)
+		}
+	}
 	return g
 }
+
+// expires is when the client session has lasted long enough; zero: never.
+func (l living) expires() time.Time { return first(l.user.Expires, l.client.Expires) }
 
 // Refreshing is a presented, verified refresh token.
 type Refreshing struct {
@@ -35,6 +54,7 @@ type Refreshing struct {
 	FamilyID   string
 	Generation uint64
 	AccessLife time.Duration
+	Limits     Limits  // of the client
 	Binding    Binding // that the request proved
 }
 
@@ -102,6 +122,7 @@ func (p Refreshing) read(v View, now time.Time) (living, Family, error) {
 	if err != nil {
 		return living{}, Family{}, err
 	}
+	l.limits = p.Limits.In(p.Realm.Settings)
 	f, err := l.family(v, p.FamilyID)
 	return l, f, err
 }
@@ -167,7 +188,7 @@ func markOf(t time.Time) time.Time {
 }
 
 func (st standings) marksBelow(end time.Time) bool {
-	return st.realmStanding.MaxAccessExp.Before(end) || st.client.MaxAccessExp.Before(end)
+	return st.realmStanding.MaxAccessExp.Before(end) || st.clientStanding.MaxAccessExp.Before(end)
 }
 
 func (st standings) mark(tx Tx, clientID string, end time.Time) error {
@@ -177,45 +198,20 @@ func (st standings) mark(tx Tx, clientID string, end time.Time) error {
 	return tx.MarkMinted(st.realm.ID, clientID, end)
 }
 
-// maxTouch bounds how often a session's rows are written for being used.
-const maxTouch = time.Minute
-
-// touchEvery is how much later than LastSeen a use must be to be written. The
-// idle time is longer by as much, so that nobody is idle too early.
-func touchEvery(idle time.Duration) time.Duration { return min(maxTouch, idle/10) }
-
-// seen notes a use at now and reports whether that is worth writing.
-func (u *UserSession) seen(now time.Time, settings realm.Settings) bool {
-	idle := settings.SSOSessionIdleTimeout
-	if u.Offline {
-		idle = settings.OfflineSessionIdleTimeout
-	}
-	every := touchEvery(idle)
-	if !u.LastSeen.IsZero() && now.Sub(u.LastSeen) < every {
-		return false
-	}
-	u.LastSeen = now
-	u.Idle = later(u.Idle, now.Add(idle+every))
-	return true
-}
-
 // touch notes that a token of accessLife is being minted in a session. It
 // writes the rows if that says something new, or if fresh is true.
 func (l *living) touch(tx Tx, now time.Time, accessLife time.Duration, fresh bool) error {
 	seen := l.user.seen(now, l.realm.Settings.WithDefaults())
-	end := now.Add(accessLife)
-	if !l.user.Expires.IsZero() {
-		end = earlier(end, l.user.Expires)
-	}
-	end = markOf(end)
+	idle, _ := l.limits.of(l.user)
+	used := l.client.seen(now, idle)
+	end := markOf(first(now.Add(accessLife), l.expires()))
 	if seen || l.user.MaxAccessExp.Before(end) {
 		l.user.MaxAccessExp = later(l.user.MaxAccessExp, end)
 		if err := tx.PutUserSession(l.user); err != nil {
 			return err
 		}
 	}
-	if fresh || seen || l.client.MaxAccessExp.Before(end) {
-		l.client.LastSeen = later(l.client.LastSeen, now)
+	if fresh || used || l.client.MaxAccessExp.Before(end) {
 		l.client.MaxAccessExp = later(l.client.MaxAccessExp, end)
 		if err := tx.PutClientSession(l.client); err != nil {
 			return err

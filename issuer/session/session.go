@@ -86,10 +86,7 @@ type UserSession struct {
 
 // End is when the session ends if nothing happens in it.
 func (u UserSession) End() time.Time {
-	if u.Expires.IsZero() {
-		return u.Idle
-	}
-	return earlier(u.Idle, u.Expires)
+	return first(u.Idle, u.Expires)
 }
 
 // ClientSession is one client inside a user session.
@@ -98,11 +95,22 @@ type ClientSession struct {
 	ClientID  string // the client_id (azp), not the UUID
 	Started   time.Time
 	LastSeen  time.Time
+	Idle      time.Time // end by idleness, as of LastSeen; zero: none but the user session's
 	Expires   time.Time // zero: when the user session ends
 	Scope     string    // granted, space separated
 
 	Rev          revocation.Revision // newest revision when it was opened
 	MaxAccessExp time.Time           // when its last access token expires
+}
+
+// End is when the client session ends if nothing happens in it; zero: with the
+// user session.
+func (c ClientSession) End() time.Time { return first(c.Idle, c.Expires) }
+
+// over reports whether the client session has ended by itself.
+func (c ClientSession) over(now time.Time) bool {
+	end := c.End()
+	return !end.IsZero() && !now.Before(end)
 }
 
 // Family is one chain of rotated refresh tokens.

@@ -87,9 +87,10 @@ type Tx interface {
 // Standing is what a realm, client or user says about everything that hangs
 // on it.
 type Standing struct {
-	Enabled      bool
-	NotBefore    revocation.Revision // what was opened at a lower revision is dead
-	MaxAccessExp time.Time           // when the last access token minted for it expires; realm and client
+	Enabled       bool
+	NotBefore     revocation.Revision // what was opened at a lower revision is dead
+	NotBeforeTime time.Time           // when that was, in whole seconds; zero: never
+	MaxAccessExp  time.Time           // when the last access token minted for it expires; realm and client
 }
 
 // SingleUse is a value that is good once: an authorization code, the jti of an

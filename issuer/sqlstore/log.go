@@ -76,15 +76,16 @@ func (t *tx) writeRecord(r revoked, committed int64) error {
 	if err != nil {
 		return err
 	}
+	since := seconds(r.IssuedBefore)
 	switch r.Target.Kind {
 	case revocation.KindIssuer:
-		_, err = t.q.ExecContext(t.ctx, `UPDATE realm SET not_before_rev = $1 WHERE id = $2`, r.Revision, r.realmID)
+		_, err = t.q.ExecContext(t.ctx, `UPDATE realm SET not_before_rev = $1, not_before_time = $2 WHERE id = $3`, r.Revision, since, r.realmID)
 	case revocation.KindClient:
-		_, err = t.q.ExecContext(t.ctx, `UPDATE client SET not_before_rev = $1 WHERE realm_id = $2 AND client_id = $3`,
-			r.Revision, r.realmID, r.Target.ID)
+		_, err = t.q.ExecContext(t.ctx, `UPDATE client SET not_before_rev = $1, not_before_time = $2 WHERE realm_id = $3 AND client_id = $4`,
+			r.Revision, since, r.realmID, r.Target.ID)
 	case revocation.KindSubject:
-		_, err = t.q.ExecContext(t.ctx, `UPDATE account SET not_before_rev = $1 WHERE realm_id = $2 AND id = $3`,
-			r.Revision, r.realmID, r.Target.ID)
+		_, err = t.q.ExecContext(t.ctx, `UPDATE account SET not_before_rev = $1, not_before_time = $2 WHERE realm_id = $3 AND id = $4`,
+			r.Revision, since, r.realmID, r.Target.ID)
 	}
 	return err
 }

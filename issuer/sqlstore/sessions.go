@@ -14,30 +14,32 @@ var _ session.Tx = (*tx)(nil)
 
 // RealmStanding implements session.View.
 func (t *tx) RealmStanding(realmID string) (session.Standing, error) {
-	return t.standing(`SELECT enabled, not_before_rev, max_access_exp FROM realm WHERE id = $1`, realmID)
+	return t.standing(`SELECT enabled, not_before_rev, not_before_time, max_access_exp FROM realm WHERE id = $1`, realmID)
 }
 
 // ClientStanding implements session.View.
 func (t *tx) ClientStanding(realmID, clientID string) (session.Standing, error) {
-	return t.standing(`SELECT enabled, not_before_rev, max_access_exp FROM client WHERE realm_id = $1 AND client_id = $2`,
+	return t.standing(`SELECT enabled, not_before_rev, not_before_time, max_access_exp FROM client WHERE realm_id = $1 AND client_id = $2`,
 		realmID, clientID)
 }
 
 // UserStanding implements session.View.
 func (t *tx) UserStanding(realmID, userID string) (session.Standing, error) {
-	return t.standing(`SELECT enabled, not_before_rev, 0 FROM account WHERE realm_id = $1 AND id = $2`, realmID, userID)
+	return t.standing(`SELECT enabled, not_before_rev, not_before_time, 0 FROM account WHERE realm_id = $1 AND id = $2`, realmID, userID)
 }
 
 func (t *tx) standing(query string, args ...any) (session.Standing, error) {
 	var st session.Standing
 	var mark int64
-	err := t.q.QueryRowContext(t.ctx, query, args...).Scan(&st.Enabled, &st.NotBefore, &mark)
+	var notBefore sql.NullInt64
+	err := t.q.QueryRowContext(t.ctx, query, args...).Scan(&st.Enabled, &st.NotBefore, &notBefore, &mark)
 	if errors.Is(err, sql.ErrNoRows) {
 		return session.Standing{}, nil
 	}
 	if err != nil {
 		return session.Standing{}, fmt.Errorf("selecting a standing: %w", err)
 	}
+	st.NotBeforeTime = timeOf(notBefore)
 	if mark > 0 {
 		st.MaxAccessExp = time.UnixMicro(mark).UTC()
 	}
@@ -188,7 +190,7 @@ func (t *tx) exec(doing string, arg any, queries ...string) error {
 }
 
 const selectClientSession = `
-	SELECT sid, client_id, started, last_seen, expires, scope, opened_rev, max_access_exp FROM client_session`
+	SELECT sid, client_id, started, last_seen, idle, expires, scope, opened_rev, max_access_exp FROM client_session`
 
 // ClientSession implements session.View.
 func (t *tx) ClientSession(sid, clientID string) (session.ClientSession, error) {
@@ -207,20 +209,21 @@ func (t *tx) ClientSessions(sid string) ([]session.ClientSession, error) {
 
 func scanClientSession(row scanner) (session.ClientSession, error) {
 	var c session.ClientSession
-	var started, lastSeen, expires, mark sql.NullInt64
-	err := row.Scan(&c.SessionID, &c.ClientID, &started, &lastSeen, &expires, &c.Scope, &c.Rev, &mark)
-	c.Started, c.LastSeen, c.Expires, c.MaxAccessExp = microsOf(started), microsOf(lastSeen), microsOf(expires), microsOf(mark)
+	var started, lastSeen, idle, expires, mark sql.NullInt64
+	err := row.Scan(&c.SessionID, &c.ClientID, &started, &lastSeen, &idle, &expires, &c.Scope, &c.Rev, &mark)
+	c.Started, c.LastSeen, c.Idle = microsOf(started), microsOf(lastSeen), microsOf(idle)
+	c.Expires, c.MaxAccessExp = microsOf(expires), microsOf(mark)
 	return c, err
 }
 
 // PutClientSession implements session.Tx.
 func (t *tx) PutClientSession(c session.ClientSession) error {
 	_, err := t.q.ExecContext(t.ctx, `
-		INSERT INTO client_session (sid, client_id, started, last_seen, expires, scope, opened_rev, max_access_exp)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (sid, client_id) DO UPDATE SET started = excluded.started, last_seen = excluded.last_seen, expires = excluded.expires,
+		INSERT INTO client_session (sid, client_id, started, last_seen, idle, expires, scope, opened_rev, max_access_exp)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+		ON CONFLICT (sid, client_id) DO UPDATE SET started = excluded.started, last_seen = excluded.last_seen, idle = excluded.idle, expires = excluded.expires,
 			scope = excluded.scope, opened_rev = excluded.opened_rev, max_access_exp = excluded.max_access_exp`,
-		c.SessionID, c.ClientID, micros(c.Started), micros(c.LastSeen), micros(c.Expires), c.Scope, c.Rev, micros(c.MaxAccessExp))
+		c.SessionID, c.ClientID, micros(c.Started), micros(c.LastSeen), micros(c.Idle), micros(c.Expires), c.Scope, c.Rev, micros(c.MaxAccessExp))
 	if err != nil {
 		return fmt.Errorf("upserting client session: %w", err)
 	}

@@ -35,7 +35,7 @@ func userSession(id string) session.UserSession {
 
 func clientSession(sid, client string) session.ClientSession {
 	return session.ClientSession{
-		SessionID: sid, ClientID: client, Started: noon, LastSeen: noon, Expires: noon.Add(time.Hour),
+		SessionID: sid, ClientID: client, Started: noon, LastSeen: noon, Idle: noon.Add(30 * time.Minute), Expires: noon.Add(time.Hour),
 		Scope: "openid orders:read", Rev: 3, MaxAccessExp: noon.Add(time.Minute),
 	}
 }
@@ -258,6 +258,7 @@ func testNotBefore(t *testing.T, s Store) {
 		c, err2 := v.ClientStanding("r-1", "shop")
 		r, err3 := v.RealmStanding("r-1")
 		same(t, "not before", []revocation.Revision{2, 3, 4}, []revocation.Revision{u.NotBefore, c.NotBefore, r.NotBefore})
+		same(t, "not before, as a time", []time.Time{noon, noon, noon}, []time.Time{u.NotBeforeTime, c.NotBeforeTime, r.NotBeforeTime})
 		other, err4 := v.ClientStanding("r-2", "shop")
 		same(t, "the other realm's client", session.Standing{Enabled: true}, other)
 		return errors.Join(err1, err2, err3, err4)

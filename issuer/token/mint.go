@@ -141,7 +141,7 @@ func (m *minting) refresh(ctx context.Context) (string, time.Duration, error) {
 	if m.g.User.Offline {
 		kind = Offline
 	}
-	exp := refreshEnd(m.r.Settings, m.g)
+	exp := refreshEnd(m.g)
 	payload, err := json.Marshal(refreshClaims{
 		Expires: exp, IssuedAt: m.g.Family.Rotated.Unix(), ID: refreshID(key, m.g.Family),
 		Issuer: m.r.Issuer, Audience: m.r.Issuer, Subject: m.g.User.UserID,
@@ -177,12 +177,12 @@ func refreshID(key []byte, f session.Family) string {
 // the end of family or session. It depends on the family's row, not on the
 // clock. An offline token has no idle end of its own (Keycloak 26: no exp
 // unless the offline session's life is limited): 0.
-func refreshEnd(s realm.Settings, g session.Grant) int64 {
+func refreshEnd(g session.Grant) int64 {
 	var ends []time.Time
 	if !g.User.Offline {
 		ends = append(ends, g.Family.Expires)
-		if s.SSOSessionIdleTimeout > 0 {
-			ends = append(ends, g.Family.Rotated.Add(s.SSOSessionIdleTimeout))
+		if g.Idle > 0 {
+			ends = append(ends, g.Family.Rotated.Add(g.Idle))
 		}
 	}
 	end := g.Expires

@@ -91,6 +91,7 @@ func testGrant() session.Grant {
 		Client:  session.ClientSession{SessionID: "sid-1", ClientID: "app", Scope: "openid profile email"},
 		Family:  session.Family{ID: "family-1", Generation: 3, Rotated: start},
 		Rev:     7,
+		Idle:    30 * time.Minute,
 		Expires: start.Add(10 * time.Hour),
 	}
 }
