@@ -230,6 +230,7 @@ func (file Client) over(old client.Client, r realm.Realm, now time.Time) (client
 	c.DefaultClientScopes = file.DefaultClientScopes
 	c.OptionalClientScopes = file.OptionalClientScopes
 	c.Audience = file.Audience
+	c.FrontchannelLogout = file.FrontchannelLogout
 	c.JWKSURI = file.JWKSURI
 	c.AccessTokenLifespan = seconds(file.AccessTokenLifespan)
 	c.Attributes = file.Attributes

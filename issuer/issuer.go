@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tegata/tegata/issuer/backchannel"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/discovery"
@@ -63,7 +64,7 @@ type Config struct {
 	Rand    io.Reader             // default crypto/rand.Reader
 	Logger  *slog.Logger          // default: discard
 	Metrics prometheus.Registerer // default: none
-	HTTP    *http.Client          // fetches clients' jwks_uri; default: 5 s timeout
+	HTTP    *http.Client          // fetches clients' jwks_uri, posts logout tokens; default: 5 s timeout
 
 	// WatchSource is the log that watchers follow; one sqlstore.DB is one.
 	WatchSource watch.Source
@@ -130,16 +131,17 @@ func (c Config) secure() bool { return strings.HasPrefix(c.BaseURL, "https://") 
 
 // Issuer is an assembled issuer.
 type Issuer struct {
-	c        Config
-	realms   *realm.Realms
-	clients  *client.Clients
-	users    *user.Users
-	keys     *keys.Keys
-	sessions *session.Sessions
-	tokens   *token.Tokens
-	upstream *watch.Upstream
-	metrics  *metrics
-	handler  http.Handler
+	c         Config
+	realms    *realm.Realms
+	clients   *client.Clients
+	users     *user.Users
+	keys      *keys.Keys
+	sessions  *session.Sessions
+	tokens    *token.Tokens
+	upstream  *watch.Upstream
+	messenger *backchannel.Messenger
+	metrics   *metrics
+	handler   http.Handler
 }
 
 // New checks the configuration and wires the doors.
@@ -164,6 +166,12 @@ func New(c Config) (*Issuer, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	if i.tokens, err = token.New(token.Config{Keys: i.keys, Now: c.Now, Rand: c.Rand}); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	i.messenger, err = backchannel.New(backchannel.Config{
+		Sessions: i.sessions, Realms: i.realms, Clients: i.clients, Tokens: i.tokens, HTTP: c.HTTP, Logger: c.Logger, Told: i.metrics.tell,
+	})
+	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	i.upstream, err = watch.NewUpstream(watch.UpstreamConfig{
@@ -263,13 +271,20 @@ func (i *Issuer) newForms() (*theme.Forms, error) {
 // Handler serves /realms/… and /.well-known/oauth-authorization-server/realms/….
 func (i *Issuer) Handler() http.Handler { return i.handler }
 
-// Run sweeps and serves the watch until ctx ends; it returns when the last of
+// Run sweeps, serves the watch and tells clients of logouts until ctx ends; it returns when the last of
 // its goroutines is gone.
 func (i *Issuer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return i.upstream.Run(ctx) })
 	g.Go(func() error { return i.sweep(ctx) })
+	g.Go(func() error { return i.messenger.Run(ctx) })
 	return g.Wait()
+}
+
+// Sweep does once what Run does every minute: it ends what has expired, and
+// turns keys over that are due.
+func (i *Issuer) Sweep(ctx context.Context) error {
+	return errors.Join(i.sessions.Sweep(ctx), i.maintainKeys(ctx))
 }
 
 // sweep goes on after an error: what it did not delete today it will tomorrow,
@@ -282,7 +297,7 @@ func (i *Issuer) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			err := errors.Join(i.sessions.Sweep(ctx), i.maintainKeys(ctx))
+			err := i.Sweep(ctx)
 			if err != nil && ctx.Err() == nil {
 				i.c.Logger.ErrorContext(ctx, "sweep failed", "err", err)
 			}

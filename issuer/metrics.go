@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tegata/tegata/issuer/backchannel"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -14,6 +15,7 @@ type metrics struct {
 	minted      *prometheus.CounterVec
 	revocations *prometheus.CounterVec
 	pending     prometheus.Counter
+	logouts     *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -30,11 +32,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		pending: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tegata_issuer_revocations_pending_total", Help: "Revocations that some watcher had not applied when they were answered.",
 		}),
+		logouts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tegata_issuer_backchannel_logouts_total", Help: "Back-channel logout requests to clients by result.",
+		}, []string{"result"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.minted, m.revocations, m.pending} {
+	for _, c := range []prometheus.Collector{m.requests, m.minted, m.revocations, m.pending, m.logouts} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -49,3 +54,5 @@ func (m *metrics) request(endpoint string, code int) {
 func (m *metrics) mint(grant string) { m.minted.WithLabelValues(grant).Inc() }
 
 func (m *metrics) revoke(why revocation.Reason) { m.revocations.WithLabelValues(string(why)).Inc() }
+
+func (m *metrics) tell(result backchannel.Result) { m.logouts.WithLabelValues(string(result)).Inc() }

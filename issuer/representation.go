@@ -68,6 +68,8 @@ type Client struct {
 	OptionalClientScopes   []string `json:"optionalClientScopes,omitempty" yaml:"optionalClientScopes,omitempty"`
 	Audience               []string `json:"audience,omitempty" yaml:"audience,omitempty"` // aud of its access tokens
 
+	FrontchannelLogout bool `json:"frontchannelLogout,omitempty" yaml:"frontchannelLogout,omitempty"` // with attribute frontchannel.logout.url
+
 	JWKS                map[string]any    `json:"jwks,omitempty" yaml:"jwks,omitempty"`       // public keys for private_key_jwt
 	JWKSURI             string            `json:"jwksUri,omitempty" yaml:"jwksUri,omitempty"` // or where they are
 	AccessTokenLifespan int               `json:"accessTokenLifespan,omitempty" yaml:"accessTokenLifespan,omitempty"`

@@ -31,7 +31,7 @@ func (c Client) check() error {
 	if !validClientID(c.ClientID) {
 		return fmt.Errorf("clientId %q: want 1 to %d bytes without control characters", c.ClientID, maxClientID)
 	}
-	if err := errors.Join(c.checkKind(), c.checkRedirects(), c.checkScopes(), c.checkKeys(), c.checkAlgorithms(), c.checkLifespans(), c.checkSize()); err != nil {
+	if err := errors.Join(c.checkKind(), c.checkRedirects(), c.checkScopes(), c.checkKeys(), c.checkAlgorithms(), c.checkLifespans(), c.checkLogout(), c.checkSize()); err != nil {
 		return fmt.Errorf("client %q: %w", c.ClientID, err)
 	}
 	return nil
@@ -102,11 +102,16 @@ func (c Client) checkKeys() error {
 	if c.JWKSURI == "" {
 		return nil
 	}
-	u, err := url.Parse(c.JWKSURI)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
+	if !webAddress(c.JWKSURI) {
 		return fmt.Errorf("jwksUri %q is not a web address", c.JWKSURI)
 	}
 	return nil
+}
+
+// webAddress reports whether uri is where a web server can be.
+func webAddress(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && u.Fragment == ""
 }
 
 func (c Client) checkSize() error {

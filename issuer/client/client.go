@@ -42,6 +42,8 @@ type Client struct {
 	OptionalClientScopes   []string `json:"optionalClientScopes,omitempty"`
 	Audience               []string `json:"audience,omitempty"` // aud of its access tokens
 
+	FrontchannelLogout bool `json:"frontchannelLogout,omitempty"` // told of logouts by the browser, see FrontLogout
+
 	JWKS    json.RawMessage `json:"jwks,omitempty"` // keys for private_key_jwt
 	JWKSURI string          `json:"jwksUri,omitempty"`
 

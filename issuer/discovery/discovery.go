@@ -83,6 +83,10 @@ type metadata struct {
 	RequestURIParameter    bool     `json:"request_uri_parameter_supported"`
 	CodeChallengeMethods   []string `json:"code_challenge_methods_supported"`
 	UILocales              []string `json:"ui_locales_supported"`
+	BackLogout             bool     `json:"backchannel_logout_supported"`
+	BackLogoutSession      bool     `json:"backchannel_logout_session_supported"`
+	FrontLogout            bool     `json:"frontchannel_logout_supported"`
+	FrontLogoutSession     bool     `json:"frontchannel_logout_session_supported"`
 	RevocationEndpoint     string   `json:"revocation_endpoint"`
 	RevocationAuthMethods  []string `json:"revocation_endpoint_auth_methods_supported"`
 	RevocationAlgorithms   []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
@@ -101,29 +105,30 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		return
 	}
 	answer(w, metadata{
-		Issuer:                 r.Issuer,
-		AuthorizationEndpoint:  protocol + "/auth",
-		TokenEndpoint:          protocol + "/token",
-		IntrospectionEndpoint:  protocol + "/token/introspect",
-		UserinfoEndpoint:       protocol + "/userinfo",
-		EndSessionEndpoint:     protocol + "/logout",
-		JWKSURI:                protocol + "/certs",
-		GrantTypes:             h.c.GrantTypes,
-		ACRValues:              []string{"0", "1"},
-		ResponseTypes:          []string{"code"},
-		SubjectTypes:           []string{"public"},
-		PromptValues:           []string{"none", "login"},
-		IDTokenAlgorithms:      signing,
-		ResponseModes:          h.c.ResponseModes,
-		TokenAuthMethods:       h.c.AuthMethods,
-		TokenAuthAlgorithms:    algorithms,
-		IntrospectAuthMethods:  confidential,
-		IntrospectAlgorithms:   algorithms,
-		Claims:                 []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "name", "given_name", "family_name", "preferred_username", "email", "acr", "azp", "nonce"},
-		ClaimTypes:             []string{"normal"},
-		Scopes:                 append([]string{"openid", "profile", "email"}, r.Settings.Scopes...),
-		CodeChallengeMethods:   []string{"S256"},
-		UILocales:              []string{"en", "ja"},
+		Issuer:                r.Issuer,
+		AuthorizationEndpoint: protocol + "/auth",
+		TokenEndpoint:         protocol + "/token",
+		IntrospectionEndpoint: protocol + "/token/introspect",
+		UserinfoEndpoint:      protocol + "/userinfo",
+		EndSessionEndpoint:    protocol + "/logout",
+		JWKSURI:               protocol + "/certs",
+		GrantTypes:            h.c.GrantTypes,
+		ACRValues:             []string{"0", "1"},
+		ResponseTypes:         []string{"code"},
+		SubjectTypes:          []string{"public"},
+		PromptValues:          []string{"none", "login"},
+		IDTokenAlgorithms:     signing,
+		ResponseModes:         h.c.ResponseModes,
+		TokenAuthMethods:      h.c.AuthMethods,
+		TokenAuthAlgorithms:   algorithms,
+		IntrospectAuthMethods: confidential,
+		IntrospectAlgorithms:  algorithms,
+		Claims:                []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "name", "given_name", "family_name", "preferred_username", "email", "acr", "azp", "nonce"},
+		ClaimTypes:            []string{"normal"},
+		Scopes:                append([]string{"openid", "profile", "email"}, r.Settings.Scopes...),
+		CodeChallengeMethods:  []string{"S256"},
+		UILocales:             []string{"en", "ja"},
+		BackLogout:            true, BackLogoutSession: true, FrontLogout: true, FrontLogoutSession: true,
 		RevocationEndpoint:     protocol + "/revoke",
 		RevocationAuthMethods:  h.c.AuthMethods,
 		RevocationAlgorithms:   algorithms,

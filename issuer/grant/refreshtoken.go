@@ -44,6 +44,10 @@ func (h *Handler) refreshToken(ctx context.Context, req request) (response, erro
 	if errors.Is(err, session.ErrBinding) {
 		return response{}, refused("Invalid refresh token: not presented as it is bound", err)
 	}
+	var dead *session.Dead
+	if read.Kind == token.Offline && errors.As(err, &dead) && dead.Why == session.NoSession {
+		return response{}, refused("Offline user session not found", err)
+	}
 	if err != nil {
 		return response{}, deadError(err)
 	}
@@ -54,7 +58,7 @@ func (h *Handler) refreshToken(ctx context.Context, req request) (response, erro
 // looked at.
 func (req request) checkRefresh(read token.Read) error {
 	switch {
-	case read.Kind != token.Refresh:
+	case read.Kind != token.Refresh && read.Kind != token.Offline:
 		return oauth.InvalidGrant("Invalid refresh token")
 	case read.Token.Client != req.client.ClientID:
 		return oauth.InvalidGrant("Invalid refresh token. Token client and authorized client don't match")

@@ -136,6 +136,11 @@ func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm
 		h.refuse(w, req, r, err)
 		return
 	}
+	clients, err := h.audience(req.Context(), r, sid)
+	if err != nil {
+		h.refuse(w, req, r, err)
+		return
+	}
 	if sid != "" {
 		if err := h.end(w, req, r, sid); err != nil {
 			h.refuse(w, req, r, err)
@@ -145,6 +150,10 @@ func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm
 	// Another session than the hint's keeps its cookie.
 	if own.ID == sid {
 		h.forgetCookie(w, r)
+	}
+	if len(clients) > 0 {
+		h.spread(w, req, r, goal, clients)
+		return
 	}
 	if goal.RedirectURI == "" {
 		h.page(w, req, theme.Page{Name: "logged-out", Realm: r.Name})

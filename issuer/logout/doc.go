@@ -12,6 +12,10 @@
 //
 // A post_logout_redirect_uri is followed only if it is registered with the
 // client that the hint or client_id names; a wrong one ends nothing (Keycloak
-// 26). Offline sessions are not ended, and other clients are not told yet:
-// back-channel logout is a later part.
+// 26). Offline sessions are not ended; what is given a refresh token of one ends
+// that one.
+//
+// Clients that want the browser to tell them are told by frames of the page
+// that comes last (OpenID Connect Front-Channel Logout 1.0). Those that want to
+// be told directly are the business of backchannel.
 package logout

@@ -48,6 +48,7 @@ type Tokens interface {
 // Sessions is what logout needs of session.Sessions.
 type Sessions interface {
 	ByCookie(ctx context.Context, r realm.Realm, cookie string) (session.UserSession, error)
+	ClientsOf(ctx context.Context, r realm.Realm, sid string) ([]string, error)
 	End(ctx context.Context, r realm.Realm, sid string, why revocation.Reason) (revocation.Revision, error)
 }
 
@@ -136,7 +137,7 @@ func (h *Handler) byClient(w http.ResponseWriter, req *http.Request, r realm.Rea
 	case err != nil && !errors.Is(err, token.ErrInvalid):
 		oauth.WriteError(w, err)
 		return
-	case err != nil || read.Kind != token.Refresh:
+	case err != nil || read.Kind != token.Refresh && read.Kind != token.Offline:
 		oauth.WriteError(w, oauth.InvalidGrant("Invalid refresh token"))
 		return
 	case read.Token.Client != caller.Client.ClientID:

@@ -91,6 +91,9 @@ func endClientSession(tx Tx, r realm.Realm, sid, clientID string, why revocation
 }
 
 func endUserSession(tx Tx, r realm.Realm, u UserSession, why revocation.Reason, now time.Time) error {
+	if err := notify(tx, u, why, now); err != nil {
+		return err
+	}
 	if err := tx.DeleteUserSession(u.ID); err != nil {
 		return err
 	}
@@ -111,6 +114,7 @@ func (s *Sessions) End(ctx context.Context, r realm.Realm, sid string, why revoc
 	if err != nil {
 		return 0, outcome(err, "ending a session")
 	}
+	s.signal()
 	s.log(ctx, r, rev, why, "sid", sid)
 	return rev, nil
 }
@@ -118,7 +122,18 @@ func (s *Sessions) End(ctx context.Context, r realm.Realm, sid string, why revoc
 // EndUser kills everything older than now of a subject: one record, and the
 // user's sessions.
 func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, why revocation.Reason) (revocation.Revision, error) {
+	defer s.signal()
+	now := s.now()
 	return s.endAll(ctx, r, revocation.Target{Kind: revocation.KindSubject, ID: userID}, why, func(tx Tx) (Standing, error) {
+		all, err := tx.UserSessionsOf(r.ID, userID)
+		if err != nil {
+			return Standing{}, err
+		}
+		for _, u := range all {
+			if err := notify(tx, u, why, now); err != nil {
+				return Standing{}, err
+			}
+		}
 		if err := tx.DeleteUserSessionsOf(r.ID, userID); err != nil {
 			return Standing{}, err
 		}

@@ -97,6 +97,14 @@ func (v faultyView) EndedSessions(now time.Time, limit int) ([]session.UserSessi
 	return or(v.f, func() ([]session.UserSession, error) { return v.v.EndedSessions(now, limit) })
 }
 
+func (v faultyView) Notified(realmID, sid string) ([]string, error) {
+	return or(v.f, func() ([]string, error) { return v.v.Notified(realmID, sid) })
+}
+
+func (v faultyView) DueNotices(now time.Time, limit int) ([]session.Notice, error) {
+	return or(v.f, func() ([]session.Notice, error) { return v.v.DueNotices(now, limit) })
+}
+
 type faultyTx struct {
 	faultyView
 	tx session.Tx
@@ -130,6 +138,17 @@ func (t faultyTx) DeleteClientSession(sid, clientID string) error {
 }
 
 func (t faultyTx) PutSingleUse(u session.SingleUse) error { return t.do(t.tx.PutSingleUse(u)) }
+
+func (t faultyTx) PutNotice(n session.Notice) error { return t.do(t.tx.PutNotice(n)) }
+
+func (t faultyTx) DeleteNotice(sid, clientID string) error {
+	return t.do(t.tx.DeleteNotice(sid, clientID))
+}
+
+func (t faultyTx) TakeNotice(n session.Notice, until time.Time) (bool, error) {
+	ok, err := t.tx.TakeNotice(n, until)
+	return ok, t.do(err)
+}
 
 func (t faultyTx) MarkMinted(realmID, clientID string, at time.Time) error {
 	return t.do(t.tx.MarkMinted(realmID, clientID, at))
@@ -241,6 +260,17 @@ func TestAFaultAnywhereLeavesNothing(t *testing.T) {
 				return err
 			}
 		}},
+		"TakeNotices": {prepare: func(w *world) func(*session.Sessions) error {
+			w.rev(w.End(t.Context(), w.realm, w.login().User.ID, revocation.ReasonLogout))
+			return func(s *session.Sessions) error { _, err := s.TakeNotices(t.Context(), 10, time.Minute); return err }
+		}},
+		"Failed": {prepare: func(w *world) func(*session.Sessions) error {
+			g := w.login()
+			return func(s *session.Sessions) error {
+				_, err := s.Failed(t.Context(), session.Notice{RealmID: "r-1", SessionID: g.User.ID, ClientID: "shop", Expires: noon.Add(time.Hour)})
+				return err
+			}
+		}},
 		"EndClientSession": {prepare: func(w *world) func(*session.Sessions) error {
 			g := w.login()
 			return func(s *session.Sessions) error {
@@ -324,8 +354,9 @@ func (w *world) dump() []any {
 			all, err = append(all, st), errors.Join(err, e)
 		}
 		st, e := v.RealmStanding("r-1")
-		all = append(all, st)
-		return errors.Join(err, e)
+		notices, e2 := v.DueNotices(noon.Add(100*time.Hour), 100)
+		all = append(all, st, notices)
+		return errors.Join(err, e, e2)
 	})
 	return all
 }

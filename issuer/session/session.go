@@ -138,10 +138,11 @@ type Config struct {
 // Sessions opens, touches, rotates and ends sessions, and says whether a
 // token is alive.
 type Sessions struct {
-	store  Store
-	clock  func() time.Time
-	rand   io.Reader
-	logger *slog.Logger
+	store   Store
+	clock   func() time.Time
+	rand    io.Reader
+	logger  *slog.Logger
+	notices chan struct{}
 }
 
 // New checks the configuration.
@@ -152,7 +153,7 @@ func New(c Config) (*Sessions, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Sessions{store: c.Store, clock: c.Now, rand: c.Rand, logger: c.Logger}, nil
+	return &Sessions{store: c.Store, clock: c.Now, rand: c.Rand, logger: c.Logger, notices: make(chan struct{}, 1)}, nil
 }
 
 // now is the time as stores keep it.
@@ -201,13 +202,6 @@ func hash(r realm.Realm, kind, value string) []byte {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
 	return h.Sum(nil)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 func later(a, b time.Time) time.Time {

@@ -105,7 +105,10 @@ func (w *world) putRealm(r realm.Realm) {
 func (w *world) putClient(id string, enabled bool) {
 	w.t.Helper()
 	w.must(w.db.Clients().Write(w.t.Context(), func(tx client.Tx) error {
-		return tx.PutClient(client.Client{ID: "uuid of " + id, RealmID: w.realm.ID, ClientID: id, Enabled: enabled})
+		return tx.PutClient(client.Client{
+			ID: "uuid of " + id, RealmID: w.realm.ID, ClientID: id, Enabled: enabled,
+			Attributes: map[string]string{"backchannel.logout.url": "https://" + id + ".example/logout"},
+		})
 	}))
 }
 

@@ -40,6 +40,14 @@ type View interface {
 	Family(id string) (Family, error)
 	SingleUse(hash []byte) (SingleUse, error)
 
+	// Notified are the client_ids in a user session of clients that want to be
+	// told of its end, in order.
+	Notified(realmID, sid string) ([]string, error)
+
+	// DueNotices are up to limit notices that are due at now, the longest due
+	// first.
+	DueNotices(now time.Time, limit int) ([]Notice, error)
+
 	// Recorded is the newest revision at which a target of an issuer was
 	// revoked and that is still in the log, or 0.
 	Recorded(issuer string, t revocation.Target) (revocation.Revision, error)
@@ -69,6 +77,13 @@ type Tx interface {
 
 	// PutSingleUse inserts, or replaces the value of the same hash.
 	PutSingleUse(SingleUse) error
+
+	// PutNotice inserts, or replaces that of the same session and client.
+	PutNotice(Notice) error
+	DeleteNotice(sid, clientID string) error
+	// TakeNotice puts off a notice that is due as n says; false if it is not,
+	// because somebody else took it or it is gone.
+	TakeNotice(n Notice, until time.Time) (bool, error)
 
 	// MarkMinted raises MaxAccessExp of the realm and the client.
 	MarkMinted(realmID, clientID string, maxAccessExp time.Time) error

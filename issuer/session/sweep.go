@@ -50,6 +50,7 @@ func (s *Sessions) Sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sweeping sessions: %w", err)
 	}
+	s.signal()
 	rows, err := batches(ctx, func() (n int, err error) {
 		_, err = s.store.Write(ctx, func(tx Tx) (err error) {
 			n, err = tx.Sweep(now.Add(-leeway), sweepBatch)
@@ -94,9 +95,30 @@ func sweepSessions(tx Tx, now time.Time) (int, error) {
 }
 
 func sweepSession(tx Tx, u UserSession, now time.Time) error {
-	if !u.MaxAccessExp.Add(leeway).After(now) {
-		return tx.DeleteUserSession(u.ID)
+	killed, err := killedBefore(tx, u)
+	if err != nil {
+		return err
 	}
-	r := realm.Realm{ID: u.RealmID, Issuer: u.Issuer}
-	return endUserSession(tx, r, u, revocation.ReasonSessionExpiry, now)
+	const why = revocation.ReasonSessionExpiry
+	if !killed { // else everybody who had to know has been told
+		if err := notify(tx, u, why, now); err != nil {
+			return err
+		}
+	}
+	if err := tx.DeleteUserSession(u.ID); err != nil || !u.MaxAccessExp.Add(leeway).After(now) {
+		return err
+	}
+	target := revocation.Target{Kind: revocation.KindSession, ID: u.ID}
+	return tx.Revoke(u.RealmID, record(realm.Realm{Issuer: u.Issuer}, target, u.MaxAccessExp, why, now))
+}
+
+// killedBefore reports whether a session was over, with all of its realm or
+// user, before its time was.
+func killedBefore(v View, u UserSession) (bool, error) {
+	r, err := v.RealmStanding(u.RealmID)
+	if err != nil {
+		return false, err
+	}
+	person, err := v.UserStanding(u.RealmID, u.UserID)
+	return u.Rev < max(r.NotBefore, person.NotBefore), err
 }

@@ -58,15 +58,16 @@ func (t *tx) PutClient(c client.Client) error {
 	if err != nil {
 		return fmt.Errorf("encoding client: %w", err)
 	}
+	_, notified := c.BackLogout()
 	_, err = t.q.ExecContext(t.ctx, `
-		INSERT INTO client (id, realm_id, client_id, enabled, body, secret_hash, old_secret_hash, old_secret_until, origin, version)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 1)
+		INSERT INTO client (id, realm_id, client_id, enabled, body, secret_hash, old_secret_hash, old_secret_until, notified, origin, version)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 1)
 		ON CONFLICT (realm_id, client_id) DO UPDATE SET
 			enabled = excluded.enabled, body = excluded.body, secret_hash = excluded.secret_hash,
-			old_secret_hash = excluded.old_secret_hash, old_secret_until = excluded.old_secret_until,
+			old_secret_hash = excluded.old_secret_hash, old_secret_until = excluded.old_secret_until, notified = excluded.notified,
 			version = client.version + 1`,
 		c.ID, c.RealmID, c.ClientID, boolean(c.Enabled), string(body),
-		text(c.SecretHash), text(c.OldSecretHash), seconds(c.OldSecretUntil))
+		text(c.SecretHash), text(c.OldSecretHash), seconds(c.OldSecretUntil), boolean(notified))
 	if err != nil {
 		return fmt.Errorf("upserting client: %w", err)
 	}

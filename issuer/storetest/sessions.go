@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/revocation"
 )
@@ -21,6 +22,7 @@ var sessionTests = []test{
 	{"ended sessions come oldest end first", testEnded},
 	{"a sweep is bounded and takes the expired only", testSweep},
 	{"a snapshot stays", testSnapshot},
+	{"a notice is taken by one only", testNotices},
 }
 
 // userSession is one with every field set.
@@ -249,6 +251,7 @@ func testNotBefore(t *testing.T, s Store) {
 			tx.Revoke(r.ID, record(revocation.KindClient, "shop")),
 			tx.Revoke(r.ID, record(revocation.KindIssuer, "")))
 	})
+	second := noon.Truncate(time.Second)
 	if rev != 4 {
 		t.Fatalf("Write = %d, want the last of four", rev)
 	}
@@ -258,7 +261,7 @@ func testNotBefore(t *testing.T, s Store) {
 		c, err2 := v.ClientStanding("r-1", "shop")
 		r, err3 := v.RealmStanding("r-1")
 		same(t, "not before", []revocation.Revision{2, 3, 4}, []revocation.Revision{u.NotBefore, c.NotBefore, r.NotBefore})
-		same(t, "not before, as a time", []time.Time{noon, noon, noon}, []time.Time{u.NotBeforeTime, c.NotBeforeTime, r.NotBeforeTime})
+		same(t, "not before, as a time", []time.Time{second, second, second}, []time.Time{u.NotBeforeTime, c.NotBeforeTime, r.NotBeforeTime})
 		other, err4 := v.ClientStanding("r-2", "shop")
 		same(t, "the other realm's client", session.Standing{Enabled: true}, other)
 		return errors.Join(err1, err2, err3, err4)
@@ -384,5 +387,58 @@ func testSnapshot(t *testing.T, s Store) {
 			t.Errorf("a revision shows in a snapshot that was begun: %d, %v", rev, err)
 		}
 		return nil
+	})
+}
+
+func testNotices(t *testing.T, s Store) {
+	settle(t, s)
+	err := s.Clients().Write(t.Context(), func(tx client.Tx) error {
+		mute := client.Client{ID: "c-3", RealmID: "r-1", ClientID: "app", Enabled: true}
+		told := client.Client{ID: "c-1", RealmID: "r-1", ClientID: "shop", Enabled: true}
+		told.Attributes = map[string]string{"backchannel.logout.url": "https://shop.example/logout"}
+		return errors.Join(tx.PutClient(mute), tx.PutClient(told))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	notice := func(sid string, due time.Duration) session.Notice {
+		return session.Notice{
+			RealmID: "r-1", SessionID: sid, ClientID: "shop", UserID: "u-1", Due: noon.Add(due), Tries: 2, Expires: noon.Add(time.Hour),
+		}
+	}
+	first, second, late := notice("s-1", -time.Second), notice("s-2", 0), notice("s-3", time.Microsecond)
+	write(t, s, func(tx session.Tx) error {
+		old := second
+		old.Due, old.Tries = noon.Add(-time.Hour), 1
+		return errors.Join(tx.PutNotice(late), tx.PutNotice(old), tx.PutNotice(second), tx.PutNotice(first), tree(tx, "s-9"))
+	})
+	due := func(limit int) (all []session.Notice) {
+		read(t, s, func(v session.View) (err error) {
+			all, err = v.DueNotices(noon, limit)
+			return err
+		})
+		return all
+	}
+	same(t, "due", []session.Notice{first, second}, due(10))
+	same(t, "due, limited", []session.Notice{first}, due(1))
+	write(t, s, func(tx session.Tx) error {
+		one, err1 := tx.TakeNotice(first, noon.Add(time.Minute))
+		two, err2 := tx.TakeNotice(first, noon.Add(time.Minute))
+		if !one || two {
+			t.Errorf("taken: %t, then %t", one, two)
+		}
+		return errors.Join(err1, err2)
+	})
+	same(t, "due, but taken", []session.Notice{second}, due(10))
+	write(t, s, func(tx session.Tx) error {
+		return errors.Join(tx.DeleteNotice("s-2", "app"), tx.DeleteNotice("s-2", "shop"), tx.DeleteNotice("s-2", "shop"))
+	})
+	same(t, "due, but deleted", []session.Notice(nil), due(10))
+	read(t, s, func(v session.View) error {
+		got, err := v.Notified("r-1", "s-9")
+		same(t, "who wants to know", []string{"shop"}, got)
+		none, err2 := v.Notified("r-2", "s-9")
+		same(t, "who wants to know in another realm", []string(nil), none)
+		return errors.Join(err, err2)
 	})
 }

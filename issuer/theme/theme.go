@@ -29,7 +29,7 @@ import (
 var files embed.FS
 
 // pages are the templates that must exist, checked by New.
-var pages = []string{"login", "error", "logout-confirm", "logged-out", "form-post"}
+var pages = []string{"login", "error", "logout-confirm", "logged-out", "logging-out", "form-post"}
 
 // tongues are the languages there are texts in; the first is the default.
 var tongues = []language.Tag{language.English, language.Japanese}
@@ -100,7 +100,7 @@ func source(content []byte) string {
 
 // Page is one page to show.
 type Page struct {
-	Name   string // of the template: login, error, logout-confirm, logged-out, form-post
+	Name   string // of the template: login, error, logout-confirm, logged-out, logging-out, form-post
 	Status int    // 0 means 200
 	Realm  string // shown to the user
 	Data   any    // for the template, as .Data
@@ -108,6 +108,10 @@ type Page struct {
 	// FormTarget is the URL, besides our own, that the page's form may end at:
 	// browsers apply form-action to redirects too. Empty means only our own.
 	FormTarget string
+
+	// Frames are the URLs that the page may show in frames; their origins are
+	// let through. Empty means none.
+	Frames []string
 }
 
 // view is what templates see.
@@ -182,10 +186,27 @@ func (t *Theme) policy(p Page) string {
 	if p.Name == "form-post" {
 		directives = append(directives, "script-src "+t.scriptSum)
 	}
+	if frames := origins(p.Frames); frames != "" {
+		directives = append(directives, "frame-src"+frames)
+	}
 	if action, ok := formAction(p.FormTarget); ok {
 		directives = append(directives, "form-action "+action)
 	}
 	return strings.Join(directives, "; ")
+}
+
+// origins are the origins of URLs as CSP sources, each after a space. A URL
+// whose origin CSP cannot write is left out, and its frame stays empty.
+func origins(urls []string) string {
+	var sources strings.Builder
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || strings.ContainsAny(u.Host, "[];, '") {
+			continue
+		}
+		sources.WriteString(" " + u.Scheme + "://" + u.Host)
+	}
+	return sources.String()
 }
 
 // formAction is the value of form-action that lets a form end at target. CSP

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"html/template"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -72,6 +73,15 @@ func TestPagesSpeakTheReadersLanguage(t *testing.T) {
 	}
 }
 
+// What the page logging-out is given.
+type (
+	app        struct{ Name, URL string }
+	loggingOut struct {
+		Clients []app
+		Next    template.URL
+	}
+)
+
 func TestPagesEscapeWhatOthersSent(t *testing.T) {
 	t.Parallel()
 	const evil = `"><script>alert(1)</script>`
@@ -80,6 +90,7 @@ func TestPagesEscapeWhatOthersSent(t *testing.T) {
 		{Name: "error", Realm: evil, Data: evil},
 		{Name: "logout-confirm", Realm: evil, Data: struct{ Action, State string }{evil, evil}},
 		{Name: "logged-out", Realm: evil},
+		{Name: "logging-out", Realm: evil, Data: loggingOut{Clients: []app{{evil, "javascript:alert(1)"}}}, Frames: []string{"javascript:alert(1)"}},
 		{Name: "form-post", Realm: evil, Data: struct {
 			Action string
 			Fields []struct{ Name, Value string }
@@ -99,6 +110,7 @@ func TestEveryPageHasAPolicyThatItsContentFits(t *testing.T) {
 		{Name: "login", Data: loginData{}},
 		{Name: "error", Data: "x"},
 		{Name: "logged-out"},
+		{Name: "logging-out", Data: loggingOut{}},
 		{Name: "logout-confirm", Data: struct{ Action, State string }{}},
 		{Name: "form-post", Data: struct {
 			Action string
