@@ -269,7 +269,8 @@ func valuesTerm(values url.Values) *ast.Term {
 
 // parsedBody reads a JSON or form body. Absent (nil is null in the plugin's
 // document), truncated and malformed differ: a malformed one has no
-// parsed_body at all, so only a policy that reads it can fail over it.
+// parsed_body at all, so only a policy that reads it can fail over it; one that
+// nests deeper than maxDepth counts as malformed.
 // multipart and gRPC bodies are not parsed.
 func parsedBody(h *authv3.AttributeContext_HttpRequest) (body *ast.Term, truncated bool) {
 	text := h.GetBody()
@@ -297,7 +298,35 @@ func partial(h *authv3.AttributeContext_HttpRequest, have int) bool {
 	return err == nil && n > int64(have)
 }
 
+// maxDepth is how deep objects and arrays of a body may nest. What policies
+// walk is made by strangers; no API's documents are as deep.
+const maxDepth = 64
+
+// tooDeep reports whether text, if it is JSON, nests deeper than maxDepth.
+func tooDeep(text string) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inString && c == '\\':
+			i++ // what it escapes ends no string
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
 func jsonBody(text string) *ast.Term {
+	if tooDeep(text) {
+		return nil
+	}
 	var value any
 	if err := util.UnmarshalJSON([]byte(text), &value); err != nil {
 		return nil

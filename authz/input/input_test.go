@@ -1,6 +1,7 @@
 package input
 
 import (
+	"strings"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -89,5 +90,24 @@ func TestATimeOutOfRangeHasNoDocument(t *testing.T) {
 	}})
 	if err == nil {
 		t.Error("it has one")
+	}
+}
+
+// TestABodyNestsOnlySoDeep: what is deeper counts as malformed, whatever
+// stands in its strings.
+func TestABodyNestsOnlySoDeep(t *testing.T) {
+	t.Parallel()
+	deep := func(n int) string { return strings.Repeat(`[{"a":`, n/2) + `1` + strings.Repeat(`}]`, n/2) }
+	for body, want := range map[string]bool{
+		deep(64): true, deep(66): false, strings.Repeat("[", 1<<20): false,
+		`"` + strings.Repeat("[", 100) + `"`:     true,
+		`"\"` + strings.Repeat("[", 100) + `"`:   true,
+		`"\\"` + strings.Repeat("[", 100):        false,
+		strings.Repeat(`[],`, 100):               false, // no JSON, but not deep
+		`[` + strings.Repeat(`[],`, 100) + `[]]`: true,
+	} {
+		if got := jsonBody(body) != nil; got != want {
+			t.Errorf("%.20s… (%d bytes): read %t, want %t", body, len(body), got, want)
+		}
 	}
 }
