@@ -26,7 +26,8 @@ const (
 	maxBatch          = 256     // events encoded before they are handed on
 )
 
-// Config configures a Log. At least one of Console, File and HTTP is required.
+// Config configures a Log. At least one of Console, File, HTTP and OTLP is
+// required.
 type Config struct {
 	Labels map[string]string // in every event; OPA has id and version of the server there
 
@@ -45,7 +46,8 @@ type Config struct {
 
 	Console io.Writer // one line an event, with OPA's msg and type; not closed. While it blocks, events wait in the queue
 	File    *File
-	HTTP    *HTTP
+	HTTP    *HTTP // OPA's decision log API: POST of a gzipped JSON array
+	OTLP    *HTTP // OTLP/HTTP: the events as OpenTelemetry log records
 
 	Queue      int           // events waiting to be encoded; default 8192
 	QueueBytes int64         // of Event.Size; default 64 MiB
@@ -69,7 +71,7 @@ type Log struct {
 	encoder *encoder
 	outputs []output
 	file    *fileOutput // nil without
-	up      *uploader   // nil without
+	ups     []*uploader
 
 	flush   time.Duration
 	metrics *metrics
@@ -87,8 +89,8 @@ type output interface {
 // New checks the configuration and opens the file and the disk buffer, which
 // Run closes.
 func New(c Config) (*Log, error) {
-	if c.Console == nil && c.File == nil && c.HTTP == nil {
-		return nil, errors.New("decisionlog: no console, file or http to write to")
+	if c.Console == nil && c.File == nil && c.HTTP == nil && c.OTLP == nil {
+		return nil, errors.New("decisionlog: no console, file, http or otlp to write to")
 	}
 	c = c.withDefaults()
 	if c.MaxEvent > maxRecord {
@@ -142,14 +144,20 @@ func (l *Log) open(c Config) error {
 		l.file = f
 		l.outputs = append(l.outputs, f)
 	}
-	if c.HTTP != nil {
-		up, err := newUploader(*c.HTTP, c, l.metrics, l.complain)
-		if err != nil {
-			return err
-		}
-		l.up = up
-		l.outputs = append(l.outputs, up)
+	return errors.Join(l.openUpload(c.HTTP, opaLogs(), c), l.openUpload(c.OTLP, otlpLogs(c.Labels), c))
+}
+
+// openUpload opens an output that is a service; none if h is nil.
+func (l *Log) openUpload(h *HTTP, p protocol, c Config) error {
+	if h == nil {
+		return nil
 	}
+	up, err := newUploader(*h, p, c, l.metrics, l.complain)
+	if err != nil {
+		return err
+	}
+	l.ups = append(l.ups, up)
+	l.outputs = append(l.outputs, up)
 	return nil
 }
 
@@ -211,8 +219,8 @@ func (l *Log) Run(ctx context.Context) error {
 	finished := make(chan struct{})
 	var bound, wg sync.WaitGroup
 	bound.Go(func() { stopAfter(ctx, finished, l.flush, stop) })
-	if l.up != nil {
-		wg.Go(func() { l.up.run(below, ending) })
+	for _, up := range l.ups {
+		wg.Go(func() { up.run(below, ending) })
 	}
 	l.encodeUntil(ctx, below)
 	l.ended.Store(true)

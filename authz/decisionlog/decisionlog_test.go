@@ -359,6 +359,8 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"password in url":     {HTTP: &HTTP{URL: "https://u:p@logs.example.com"}},
 		"unreadable url":      {HTTP: &HTTP{URL: "https://logs.example.com:x"}},
 		"partition, resource": {HTTP: &HTTP{URL: "https://logs.example.com", Partition: "p", Resource: "/r"}},
+		"otlp in plaintext":   {OTLP: &HTTP{URL: "http://collector.example.com:4318"}},
+		"otlp in partitions":  {OTLP: &HTTP{URL: "https://collector.example.com", Partition: "p"}},
 		"limit below 0":       {HTTP: &HTTP{URL: "https://logs.example.com", BatchBytes: -1}},
 		"disk too small":      {HTTP: &HTTP{URL: "https://logs.example.com", Disk: &Disk{Dir: dir, MaxBytes: 1 << 20}}},
 		"disk without folder": {HTTP: &HTTP{URL: "https://logs.example.com", Disk: &Disk{}}},

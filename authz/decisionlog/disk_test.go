@@ -393,7 +393,7 @@ func TestDiskThatFailsIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.up.buffer.(*disk).create = func(string) (segmentFile, error) { return nil, errors.New("no inodes") }
+	l.ups[0].buffer.(*disk).create = func(string) (segmentFile, error) { return nil, errors.New("no inodes") }
 	record(l, numbered(0, 2)...)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

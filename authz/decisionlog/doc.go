@@ -1,5 +1,5 @@
 // Package decisionlog writes decisions in OPA's decision log format: to a
-// writer, to a file, to an HTTP service. It must not know requests, tokens or
+// writer, to a file, to an HTTP service, to an OpenTelemetry collector. It must not know requests, tokens or
 // policies: what it writes comes in an Event, and what a policy says of an
 // event comes through a function.
 //
@@ -9,8 +9,8 @@
 //
 //	Record ─► queue ─► input, drop, mask, JSON ─┬─► console
 //	(sample, drop)                              ├─► file
-//	                                            └─► buffer ─► upload
-//	                                           (memory or disk)
+//	                                            └─► buffer ─► upload, OPA's
+//	                                           (memory or disk)  or OTLP
 //
 // Where something must give way, events do, the oldest first, and are counted.
 // Headers that are secrets are erased before anything else sees the event.

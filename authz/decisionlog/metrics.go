@@ -45,7 +45,7 @@ func newMetrics() *metrics {
 	}, []string{"reason"})
 	uploads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tegata_decision_log_uploads_total",
-		Help: "Batches sent to the service, by result (ok, failed, refused).",
+		Help: "Batches sent to a service, by result (ok, failed, refused).",
 	}, []string{"result"})
 	m := &metrics{
 		logged: events.WithLabelValues("logged"), dropped: events.WithLabelValues("dropped"), sampledOut: events.WithLabelValues("sampled_out"),
@@ -92,10 +92,11 @@ func bufferGauge(l *Log) prometheus.Collector {
 		Name: "tegata_decision_log_buffer_bytes",
 		Help: "Bytes waiting to be uploaded, in memory or on disk.",
 	}, func() float64 {
-		if l.up == nil {
-			return 0
+		size := int64(0)
+		for _, up := range l.ups {
+			size += up.buffer.size()
 		}
-		return float64(l.up.buffer.size())
+		return float64(size)
 	})
 }
 

@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// HTTP configures the upload to a service with OPA's decision log API: POST of
-// a gzipped JSON array. An event may arrive twice, with the same decision_id.
+// HTTP configures the upload to a service, with OPA's decision log API or
+// OTLP. An event may arrive twice, with the same decision_id.
 type HTTP struct {
 	URL       string      // of the service, to which the resource is added; plain http only to this machine
-	Partition string      // resource is /logs/<partition>
-	Resource  string      // default /logs
+	Partition string      // resource is /logs/<partition>; of OPA's API alone
+	Resource  string      // default /logs; with OTLP /v1/logs
 	Header    http.Header // sent along, such as Authorization
 
 	// InsecurePlaintext allows http to other machines: whoever can read the
@@ -52,9 +52,29 @@ const (
 // errTooMuch says that the service does not accept the batch, and never will.
 var errTooMuch = errors.New("the service refuses the batch")
 
+// protocol is how a service wants events.
+type protocol struct {
+	name     string // in complaints
+	resource string
+	kind     string // Content-Type
+	// pack makes a request's body, which is gzipped.
+	pack func(w io.Writer, events [][]byte) error
+	// rejected reads from the body of a success how many events were not
+	// accepted all the same, and never will be; nil: none are.
+	rejected func(body []byte) int
+}
+
+const opaResource = "/logs"
+
+// opaLogs is OPA's decision log API: a JSON array.
+func opaLogs() protocol {
+	return protocol{name: "http", resource: opaResource, kind: "application/json", pack: writeArray}
+}
+
 // uploader is the output that has a buffer and a goroutine behind it.
 type uploader struct {
 	c        HTTP
+	protocol protocol
 	url      string
 	client   http.Client
 	buffer   buffer
@@ -66,19 +86,19 @@ type uploader struct {
 	failing  bool
 }
 
-func newUploader(c HTTP, log Config, m *metrics, complain func(context.Context, string, error)) (*uploader, error) {
+func newUploader(c HTTP, p protocol, log Config, m *metrics, complain func(context.Context, string, error)) (*uploader, error) {
 	c.BatchBytes = cmp.Or(c.BatchBytes, defaultBatchBytes)
 	c.MemoryBytes = cmp.Or(c.MemoryBytes, defaultMemoryBytes)
 	c.Delay = cmp.Or(c.Delay, defaultDelay)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	c.MaxBackOff = cmp.Or(c.MaxBackOff, defaultMaxBackOff)
-	u := &uploader{c: c, random: log.Random, metrics: m, complain: complain, wake: make(chan struct{}, 1), most: maxMost}
+	u := &uploader{c: c, protocol: p, random: log.Random, metrics: m, complain: complain, wake: make(chan struct{}, 1), most: maxMost}
 	var err error
-	if u.url, err = c.target(); err != nil {
-		return nil, fmt.Errorf("http: %w", err)
+	if u.url, err = c.target(p); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	if min(c.BatchBytes, int(c.MemoryBytes)) < 0 || min(c.Delay, c.Timeout, c.MaxBackOff) < 0 {
-		return nil, errors.New("http: a limit is below 0")
+		return nil, fmt.Errorf("%s: a limit is below 0", p.name)
 	}
 	if c.Client != nil {
 		u.client = *c.Client
@@ -98,7 +118,7 @@ func newUploader(c HTTP, log Config, m *metrics, complain func(context.Context, 
 const maxMost = 1 << 30
 
 // target is where to post to.
-func (c HTTP) target() (string, error) {
+func (c HTTP) target(p protocol) (string, error) {
 	u, err := url.Parse(c.URL)
 	switch {
 	case err != nil:
@@ -107,12 +127,12 @@ func (c HTTP) target() (string, error) {
 		return "", errors.New("url: want http(s)://host[/path], and credentials in a header")
 	case u.Scheme == "http" && !c.InsecurePlaintext && !loopback(u.Hostname()):
 		return "", fmt.Errorf("url: http to %s would show every decision to the network", u.Hostname())
-	case c.Partition != "" && c.Resource != "":
-		return "", errors.New("partition and resource exclude each other")
+	case c.Partition != "" && (c.Resource != "" || p.resource != opaResource):
+		return "", errors.New("a partition is one of OPA's resource /logs, and of no other")
 	case c.Partition != "":
 		return u.JoinPath("logs", url.PathEscape(c.Partition)).String(), nil
 	}
-	return u.JoinPath(strings.Split(strings.Trim(cmp.Or(c.Resource, "/logs"), "/"), "/")...).String(), nil
+	return u.JoinPath(strings.Split(strings.Trim(cmp.Or(c.Resource, p.resource), "/"), "/")...).String(), nil
 }
 
 func loopback(host string) bool {
@@ -241,7 +261,7 @@ func (u *uploader) upload(ctx context.Context) (rest bool, err error) {
 
 // post sends events and returns nil once the service has them.
 func (u *uploader) post(ctx context.Context, events [][]byte) error {
-	body, err := pack(events)
+	body, err := u.pack(events)
 	if err != nil {
 		return err
 	}
@@ -249,20 +269,35 @@ func (u *uploader) post(ctx context.Context, events [][]byte) error {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.url, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("uploading: %w", err)
+		return fmt.Errorf("uploading (%s): %w", u.protocol.name, err)
 	}
 	for name, values := range u.c.Header {
 		request.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 	}
-	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Content-Type", u.protocol.kind)
 	request.Header.Set("Content-Encoding", "gzip")
 	response, err := u.client.Do(request)
 	if err != nil {
-		return fmt.Errorf("uploading: %w", err)
+		return fmt.Errorf("uploading (%s): %w", u.protocol.name, err)
 	}
 	defer func() { _ = response.Body.Close() }() // was only read
-	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
-	return answered(response)
+	answer, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err := answered(response); err != nil {
+		return fmt.Errorf("uploading (%s): %w", u.protocol.name, err)
+	}
+	u.reject(ctx, answer, len(events))
+	return nil
+}
+
+// reject counts what the service did not accept of a batch that it took.
+func (u *uploader) reject(ctx context.Context, answer []byte, sent int) {
+	if u.protocol.rejected == nil {
+		return
+	}
+	if n := min(u.protocol.rejected(answer), sent); n > 0 {
+		u.metrics.lost(lostRefused, n)
+		u.complain(ctx, "decision log: events lost", fmt.Errorf("uploading (%s): the service rejects %d of %d", u.protocol.name, n, sent))
+	}
 }
 
 // answered makes an error of what is not success.
@@ -284,7 +319,7 @@ type statusError struct {
 	after time.Duration // as the service asks, or 0
 }
 
-func (e *statusError) Error() string { return fmt.Sprintf("uploading: status %d", e.code) }
+func (e *statusError) Error() string { return fmt.Sprintf("status %d", e.code) }
 
 func retryAfter(err error) time.Duration {
 	if status, ok := errors.AsType[*statusError](err); ok {
@@ -293,21 +328,27 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// pack makes a gzipped JSON array.
-func pack(events [][]byte) ([]byte, error) {
+// pack makes a gzipped body.
+func (u *uploader) pack(events [][]byte) ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	separator := []byte("[")
-	for _, event := range events {
-		_, _ = z.Write(separator) // a Buffer never fails, and Close would tell
-		_, _ = z.Write(event)
-		separator = []byte(",")
-	}
-	_, _ = z.Write([]byte("]"))
-	if err := z.Close(); err != nil {
-		return nil, fmt.Errorf("compressing: %w", err)
+	if err := errors.Join(u.protocol.pack(z, events), z.Close()); err != nil {
+		return nil, fmt.Errorf("packing events: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// writeArray writes a JSON array.
+func writeArray(w io.Writer, events [][]byte) error {
+	separator := []byte("[")
+	for _, event := range events {
+		if _, err := w.Write(append(separator, event...)); err != nil {
+			return err
+		}
+		separator = []byte(",")
+	}
+	_, err := w.Write([]byte("]"))
+	return err
 }
 
 // tell says when uploads begin to fail, and when they work again.

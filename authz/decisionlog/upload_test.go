@@ -456,7 +456,7 @@ func TestPackedBatchIsOneArray(t *testing.T) {
 		for i := range n {
 			events = append(events, fmt.Appendf(nil, `{"decision_id":"%d"}`, i))
 		}
-		b, err := pack(events)
+		b, err := (&uploader{protocol: opaLogs()}).pack(events)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -211,6 +211,7 @@ type decisionLogConfig struct {
 	Console      bool                  `yaml:"console"`
 	File         decisionLogFile       `yaml:"file"`
 	HTTP         decisionLogHTTP       `yaml:"http"`
+	OTLP         decisionLogService    `yaml:"otlp"`
 	Labels       map[string]string     `yaml:"labels"`
 	DropAllowed  bool                  `yaml:"drop_allowed"`
 	DropRoutes   []string              `yaml:"drop_routes"`
@@ -225,9 +226,23 @@ type decisionLogFile struct {
 	Keep    int    `yaml:"keep"`
 }
 
+// decisionLogHTTP is a service with OPA's decision log API.
 type decisionLogHTTP struct {
 	URL        string `yaml:"url"`
 	Partition  string `yaml:"partition"`
+	TokenFile  string `yaml:"token_file"`
+	BufferDir  string `yaml:"buffer_dir"`
+	BufferSize string `yaml:"buffer_size"`
+}
+
+// service is c without what is OPA's.
+func (c decisionLogHTTP) service() decisionLogService {
+	return decisionLogService{URL: c.URL, TokenFile: c.TokenFile, BufferDir: c.BufferDir, BufferSize: c.BufferSize}
+}
+
+// decisionLogService is where decisions are uploaded to; off without URL.
+type decisionLogService struct {
+	URL        string `yaml:"url"`
 	TokenFile  string `yaml:"token_file"`
 	BufferDir  string `yaml:"buffer_dir"`
 	BufferSize string `yaml:"buffer_size"`
@@ -397,6 +412,7 @@ func (c *config) defaults() {
 			def(&d.File.MaxSize, "100MiB")
 			def(&d.File.Keep, 5)
 			def(&d.HTTP.BufferSize, "256MiB")
+			def(&d.OTLP.BufferSize, "256MiB")
 		}
 		for n := range a.Policies {
 			def(&a.Policies[n].Mode, "enforce")
@@ -446,7 +462,7 @@ func (c *config) resolve(dir string) {
 			}
 		}
 		if d := a.DecisionLog; d != nil {
-			paths = append(paths, &d.File.Path, &d.HTTP.TokenFile, &d.HTTP.BufferDir)
+			paths = append(paths, &d.File.Path, &d.HTTP.TokenFile, &d.HTTP.BufferDir, &d.OTLP.TokenFile, &d.OTLP.BufferDir)
 		}
 	}
 	for _, p := range paths {

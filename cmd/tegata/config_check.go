@@ -136,8 +136,8 @@ func (c *config) checkDecisionLog() error {
 	if d == nil {
 		return nil
 	}
-	if !d.Console && d.File.Path == "" && d.HTTP.URL == "" {
-		return c.at(key, "writes nowhere", "give console: true, file.path or http.url")
+	if !d.Console && d.File.Path == "" && d.HTTP.URL == "" && d.OTLP.URL == "" {
+		return c.at(key, "writes nowhere", "give console: true, file.path, http.url or otlp.url")
 	}
 	for reason, share := range d.Sample {
 		if share < 0 || share > 1 {
@@ -149,14 +149,21 @@ func (c *config) checkDecisionLog() error {
 			return err
 		}
 	}
-	if d.HTTP.URL != "" {
-		if err := c.isURL(key+".http.url", d.HTTP.URL); err != nil {
+	if d.HTTP.BufferDir != "" && d.HTTP.BufferDir == d.OTLP.BufferDir {
+		return c.at(key+".otlp.buffer_dir", "is that of http", "give each a directory of its own")
+	}
+	for name, url := range map[string]string{".http.url": d.HTTP.URL, ".otlp.url": d.OTLP.URL} {
+		if url == "" {
+			continue
+		}
+		if err := c.isURL(key+name, url); err != nil {
 			return err
 		}
 	}
 	return firstError(
 		c.isMemory(key+".file.max_size", d.File.MaxSize),
 		c.isMemory(key+".http.buffer_size", d.HTTP.BufferSize),
+		c.isMemory(key+".otlp.buffer_size", d.OTLP.BufferSize),
 	)
 }
 

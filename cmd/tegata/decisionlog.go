@@ -41,29 +41,35 @@ func openDecisionLog(c *decisionLogConfig, rules func(policy string) decisionlog
 		conf.File = &decisionlog.File{Path: c.File.Path, MaxBytes: size, Keep: c.File.Keep}
 	}
 	var err error
-	if conf.HTTP, err = decisionUpload(c.HTTP); err != nil {
+	if conf.HTTP, err = decisionUpload("http", c.HTTP.service()); err != nil {
+		return nil, err
+	}
+	if conf.HTTP != nil {
+		conf.HTTP.Partition = c.HTTP.Partition
+	}
+	if conf.OTLP, err = decisionUpload("otlp", c.OTLP); err != nil {
 		return nil, err
 	}
 	return decisionlog.New(conf)
 }
 
-// decisionUpload is nil without a URL.
-func decisionUpload(c decisionLogHTTP) (*decisionlog.HTTP, error) {
+// decisionUpload is nil without a URL. key is where c stands in the section.
+func decisionUpload(key string, c decisionLogService) (*decisionlog.HTTP, error) {
 	if c.URL == "" {
 		return nil, nil
 	}
-	h := &decisionlog.HTTP{URL: c.URL, Partition: c.Partition, Header: http.Header{}}
+	h := &decisionlog.HTTP{URL: c.URL, Header: http.Header{}}
 	if c.TokenFile != "" {
 		token, err := os.ReadFile(c.TokenFile)
 		if err != nil {
-			return nil, fmt.Errorf("authz.decision_log.http.token_file: %w", err)
+			return nil, fmt.Errorf("authz.decision_log.%s.token_file: %w", key, err)
 		}
 		h.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
 	if c.BufferDir != "" {
 		size, err := parseBytes(c.BufferSize)
 		if err != nil {
-			return nil, fmt.Errorf("authz.decision_log.http.buffer_size: %w", err)
+			return nil, fmt.Errorf("authz.decision_log.%s.buffer_size: %w", key, err)
 		}
 		h.Disk = &decisionlog.Disk{Dir: c.BufferDir, MaxBytes: size}
 	}
