@@ -44,6 +44,7 @@ type Config struct {
 
 	ResourceMetadata string // URL, said in challenges (RFC 9728); empty: none
 	TrustXFCC        bool   // see check.Config
+	ErrorResponses   bool   // see extauthz.Config; Reload leaves it as it is
 
 	// Policy decides what none of Policies is for; without a source, that is
 	// refused. Logger, Metrics and Now are filled in here.
@@ -173,7 +174,7 @@ const streamWorkers = 64
 
 // serve builds the gRPC server.
 func (s *Server) serve(c Config) error {
-	door, err := extauthz.New(extauthz.Config{Checker: s, Logger: c.Logger})
+	door, err := extauthz.New(extauthz.Config{Checker: s, Logger: c.Logger, ErrorResponses: c.ErrorResponses})
 	if err != nil {
 		return err
 	}

@@ -88,6 +88,12 @@ var reasons = []Reason{
 	InsufficientScope, PolicyDenied, PolicyError, NoPolicy, StaleRevocations, Overloaded, NotReady,
 }
 
+// Undecided reports whether the reason is that nothing could be decided, not
+// that the request is refused for what it is.
+func (r Reason) Undecided() bool {
+	return r == StaleRevocations || r == Overloaded || r == NotReady
+}
+
 // Decision is what the door answers. What it points to is shared: read only.
 type Decision struct {
 	Allowed            bool

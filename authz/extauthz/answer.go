@@ -15,12 +15,17 @@ import (
 	"github.com/tegata/tegata/authz/check"
 )
 
-// response turns a decision into Envoy's response, but for its metadata.
-func response(d *check.Decision) *authv3.CheckResponse {
+// response turns a decision into Envoy's response, but for its metadata. With
+// errors, "I cannot decide" is an error in Envoy's eyes too.
+func response(d *check.Decision, errors bool) *authv3.CheckResponse {
 	if d.Allowed {
 		return allow(d)
 	}
 	resp := refuse(d.Status, d.Headers, d.Body)
+	if errors && d.Reason.Undecided() {
+		resp.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: resp.GetDeniedResponse()}
+		return resp
+	}
 	resp.GetDeniedResponse().Headers = append(resp.GetDeniedResponse().Headers, headerOptions(d.Result.ResponseHeadersToAdd)...)
 	return resp
 }

@@ -21,13 +21,13 @@ type rendered struct {
 }
 
 // render returns the response to a decision, from the last time if it was kept.
-func render(d *check.Decision) *rendered {
+func render(d *check.Decision, errors bool) *rendered {
 	if d.Made != nil {
 		if r, ok := d.Made.Load().(*rendered); ok && r.route == d.Route {
 			return r
 		}
 	}
-	r := &rendered{route: d.Route, response: encode(response(d))}
+	r := &rendered{route: d.Route, response: encode(response(d, errors))}
 	r.metadata, _ = proto.Marshal(fixedMetadata(d)) // of what has no encoding nothing is said
 	if d.Made != nil {
 		d.Made.Store(r)

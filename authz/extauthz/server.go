@@ -26,12 +26,18 @@ type Checker interface {
 type Config struct {
 	Checker Checker
 	Logger  *slog.Logger
+
+	// ErrorResponses answers what cannot be decided with an error_response,
+	// which Envoy 1.37 and later count as an error: with failure_mode_allow
+	// they let the request through. Envoys before it refuse with 403.
+	ErrorResponses bool
 }
 
 // Server is the ext_authz service.
 type Server struct {
 	checker Checker
 	log     *slog.Logger
+	errors  bool
 }
 
 // New checks the configuration.
@@ -42,7 +48,7 @@ func New(c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{checker: c.Checker, log: c.Logger}, nil
+	return &Server{checker: c.Checker, log: c.Logger, errors: c.ErrorResponses}, nil
 }
 
 // Register adds the service to a gRPC server, which must have been made with
@@ -84,7 +90,7 @@ func (s *Server) check(ctx context.Context, message string) (answer reply) {
 		return encode(refuse(http.StatusBadRequest, nil, ""))
 	}
 	d := s.checker.Check(ctx, r.check())
-	return render(&d).reply(&d)
+	return render(&d, s.errors).reply(&d)
 }
 
 // request is one CheckRequest: scanned, and decoded in full when need be.

@@ -218,7 +218,7 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 		return authz.Config{}, nil, err
 	}
 	conf := authz.Config{
-		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, Issuers: issuers, DPoP: dpop,
+		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, ErrorResponses: c.ErrorResponses, Issuers: issuers, DPoP: dpop,
 		Policy: main, Shadow: c.Policy.shadows(), LeaveTokens: c.Policy.leavesTokens(), Policies: named,
 		Turns: c.Evaluations, Patience: c.EvaluationWait,
 		WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),

@@ -71,6 +71,7 @@ type authzConfig struct {
 	Realm             string             `yaml:"realm"`
 	ResourceMetadata  string             `yaml:"resource_metadata"`
 	TrustXFCC         bool               `yaml:"trust_xfcc"`
+	ErrorResponses    bool               `yaml:"error_responses"`
 	DPoP              dpopConfig         `yaml:"dpop"`
 	Issuers           []trustedConfig    `yaml:"issuers"`
 	Revocations       revocationsConfig  `yaml:"revocations"`

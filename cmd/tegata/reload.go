@@ -119,15 +119,16 @@ func (r reloading) apply(ctx context.Context, a *runningAuthz) error {
 // warnFixed tells of changes that only a restart applies.
 func (a *runningAuthz) warnFixed(next authzConfig) {
 	for key, pair := range map[string][2]any{
-		"authz.listen":       {a.config.Listen, next.Listen},
-		"authz.decision_log": {a.config.DecisionLog, next.DecisionLog},
-		"authz.traces":       {a.config.Traces, next.Traces},
-		"authz.http":         {a.config.HTTP, next.HTTP},
-		"authz.management":   {a.config.Management, next.Management},
-		"authz.tls":          {a.config.TLS, next.TLS},
-		"authz.drain":        {a.config.Drain, next.Drain},
-		"authz.gc_percent":   {a.config.GCPercent, next.GCPercent},
-		"authz.memory_limit": {a.config.MemoryLimit, next.MemoryLimit},
+		"authz.listen":          {a.config.Listen, next.Listen},
+		"authz.decision_log":    {a.config.DecisionLog, next.DecisionLog},
+		"authz.traces":          {a.config.Traces, next.Traces},
+		"authz.http":            {a.config.HTTP, next.HTTP},
+		"authz.management":      {a.config.Management, next.Management},
+		"authz.tls":             {a.config.TLS, next.TLS},
+		"authz.error_responses": {a.config.ErrorResponses, next.ErrorResponses},
+		"authz.drain":           {a.config.Drain, next.Drain},
+		"authz.gc_percent":      {a.config.GCPercent, next.GCPercent},
+		"authz.memory_limit":    {a.config.MemoryLimit, next.MemoryLimit},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			a.log.Warn("this change waits for a restart", "key", key)
