@@ -112,6 +112,7 @@ func serverTLS(key string, c tlsConfig) (*tls.Config, error) {
 	}
 	t := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
+		CipherSuites:   recommendedCiphers(),
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.current(), nil },
 	}
 	if c.ClientCAFile != "" {
@@ -121,6 +122,15 @@ func serverTLS(key string, c tlsConfig) (*tls.Config, error) {
 		t.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	return t, nil
+}
+
+// recommendedCiphers are those of TLS 1.2 that BCP 195 recommends (RFC 9325
+// §4.2), and all that FAPI 2.0 allows (§5.2.2). TLS 1.3 has none to choose.
+func recommendedCiphers() []uint16 {
+	return []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	}
 }
 
 // clientTLS loads a client's side; nil means plaintext.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,8 +13,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestPortInUseNamesTheKeyAndAWayOut(t *testing.T) {
@@ -173,4 +176,55 @@ func TestSecretComesFromItsFile(t *testing.T) {
 	if _, err := secretOf("key", "", file+"x"); err == nil {
 		t.Error("a file that is not there was accepted")
 	}
+}
+
+// TestTLSOffersWhatBCP195Recommends: a handshake works with each cipher suite
+// of RFC 9325 §4.2, and with no other of TLS 1.2 that Go knows.
+func TestTLSOffersWhatBCP195Recommends(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
+	writePair(t, cert, key, 1, time.Now())
+	server, err := serverTLS("issuer.tls", tlsConfig{CertFile: cert, KeyFile: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := 0
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if !slices.Contains(suite.SupportedVersions, tls.VersionTLS12) {
+			continue
+		}
+		// InsecureSkipVerify: the test is about ciphers, the certificate is its own.
+		client := &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}, InsecureSkipVerify: true}
+		recommended := slices.Contains(recommendedCiphers(), suite.ID)
+		err := handshake(t.Context(), server, client)
+		if err == nil {
+			accepted++
+		}
+		if err == nil && !recommended {
+			t.Errorf("%s is accepted", suite.Name)
+		}
+		if err != nil && recommended && strings.Contains(suite.Name, "ECDSA") { // the key's kind
+			t.Errorf("%s: %v", suite.Name, err)
+		}
+	}
+	if accepted != 2 {
+		t.Errorf("%d suites accepted, want the 2 that an ECDSA key can do", accepted)
+	}
+}
+
+// handshake tries one over a pipe.
+func handshake(ctx context.Context, server, client *tls.Config) error {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	heard := make(chan error, 1)
+	go func() {
+		err := tls.Server(a, server).HandshakeContext(ctx)
+		_ = a.Close()
+		heard <- err
+	}()
+	err := tls.Client(b, client).HandshakeContext(ctx)
+	_ = b.Close()
+	return errors.Join(err, <-heard)
 }
