@@ -305,3 +305,18 @@ func TestDiscoveryFollowsTheAlgorithm(t *testing.T) {
 		t.Error("a token of the old key or of the new is dead")
 	}
 }
+
+// TestDoorsSlowGuessingDown: who guesses a client's secret is told to wait, at
+// every door together.
+func TestDoorsSlowGuessingDown(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	doors := []string{"/token", "/token/introspect", "/revoke"}
+	last := 0
+	for n := range 31 {
+		last, _ = s.post(doors[n%len(doors)], "svc", "guess", url.Values{"grant_type": {"client_credentials"}, "token": {"x"}})
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("the 31st guess: %d, want %d", last, http.StatusTooManyRequests)
+	}
+}

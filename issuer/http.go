@@ -56,7 +56,7 @@ func (i *Issuer) mount(routes []route) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		plainError(w, http.StatusNotFound, "HTTP 404 Not Found")
 	})
-	return i.observe(i.common(mux))
+	return i.observe(i.address(i.common(mux)))
 }
 
 // endpoint checks the method, finds the realm and calls the door.

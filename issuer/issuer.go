@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -59,6 +60,9 @@ type Config struct {
 	// OtherSeals are of other key files, which may have sealed private keys
 	// too; those are sealed again with Seal.
 	OtherSeals [][]byte
+
+	// TrustedProxies are whose X-Forwarded-For counts for who is calling.
+	TrustedProxies []netip.Prefix
 
 	Now     func() time.Time      // default time.Now
 	Rand    io.Reader             // default crypto/rand.Reader
@@ -206,13 +210,14 @@ type doors struct {
 
 // newDoors is the wiring.
 func (i *Issuer) newDoors() (*doors, error) {
-	callers, err := clientauth.New(clientauth.Config{
+	clients, err := clientauth.New(clientauth.Config{
 		Clients: i.clients, Replay: i.sessions, Replayed: session.ErrReplayed,
 		Now: i.c.Now, HTTP: i.c.HTTP, Logger: i.c.Logger,
 	})
 	if err != nil {
 		return nil, err
 	}
+	callers := newThrottle(clients, i.c.Now)
 	people, err := userauth.New(userauth.Config{Users: i.users, Now: i.c.Now, Rand: i.c.Rand})
 	if err != nil {
 		return nil, err

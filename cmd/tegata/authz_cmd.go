@@ -154,14 +154,10 @@ func openHTTPDoor(ctx context.Context, c httpDoorConfig) (net.Listener, authz.HT
 	if c.Listen == "" {
 		return nil, h, nil
 	}
-	for _, peer := range c.TrustedPeers {
-		prefix, err := parsePeer(peer)
-		if err != nil {
-			return nil, h, fmt.Errorf("authz.http.trusted_peers: %w", err)
-		}
-		h.TrustedPeers = append(h.TrustedPeers, prefix)
-	}
 	var err error
+	if h.TrustedPeers, err = parsePeers("authz.http.trusted_peers", c.TrustedPeers); err != nil {
+		return nil, h, err
+	}
 	if h.MaxBody, err = parseBytes(c.MaxBody); err != nil {
 		return nil, h, fmt.Errorf("authz.http.max_body: %w", err)
 	}

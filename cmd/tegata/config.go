@@ -33,6 +33,7 @@ type issuerConfig struct {
 	BaseURL       string        `yaml:"base_url"`
 	Listen        string        `yaml:"listen"`
 	BehindProxy   bool          `yaml:"behind_proxy"`
+	Proxies       []string      `yaml:"trusted_proxies"`
 	TLS           tlsConfig     `yaml:"tls"`
 	Management    string        `yaml:"management"`
 	Store         storeConfig   `yaml:"store"`

@@ -49,9 +49,18 @@ func (c *config) checkIssuer() error {
 			"set issuer.tls, or issuer.behind_proxy: true if a proxy in front ends TLS"),
 		c.isPrivate("issuer.watch.listen", i.Watch.Listen, i.Watch.TLS.on(),
 			"set issuer.watch.tls: the stream names live sessions"),
+		c.checkProxies(i),
 		c.within("issuer.watch.lease", i.Watch.Lease, 100*time.Millisecond, 10*time.Minute),
 		c.within("issuer.revoke_wait", i.RevokeWait, -1, 10*time.Minute),
 	)
+}
+
+// checkProxies: whose X-Forwarded-For counts matters only behind a proxy.
+func (c *config) checkProxies(i *issuerConfig) error {
+	if len(i.Proxies) > 0 && !i.BehindProxy {
+		return c.at("issuer.trusted_proxies", "given without behind_proxy", "set issuer.behind_proxy: true, or take trusted_proxies out")
+	}
+	return c.arePeers("issuer.trusted_proxies", i.Proxies)
 }
 
 func (c *config) checkAuthz() error {
@@ -173,18 +182,36 @@ func (c *config) checkHTTPDoor() error {
 	if h.Listen == "" {
 		return nil
 	}
-	for n, peer := range h.TrustedPeers {
-		if _, err := parsePeer(peer); err != nil {
-			return c.at(fmt.Sprintf("%s.trusted_peers[%d]", key, n), fmt.Sprintf("%q is neither an address nor a network", peer), "for example 10.0.0.7 or 10.0.0.0/8")
-		}
-	}
 	return firstError(
+		c.arePeers(key+".trusted_peers", h.TrustedPeers),
 		c.isAddress(key+".listen", h.Listen),
 		c.isTLS(key+".tls", h.TLS),
 		c.isPrivate(key+".listen", h.Listen, h.TLS.on() || c.Authz.InsecurePlaintext,
 			"set authz.http.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
 		c.isMemory(key+".max_body", h.MaxBody),
 	)
+}
+
+func (c *config) arePeers(key string, peers []string) error {
+	for n, peer := range peers {
+		if _, err := parsePeer(peer); err != nil {
+			return c.at(fmt.Sprintf("%s[%d]", key, n), fmt.Sprintf("%q is neither an address nor a network", peer), "for example 10.0.0.7 or 10.0.0.0/8")
+		}
+	}
+	return nil
+}
+
+// parsePeers reads those that arePeers has found good.
+func parsePeers(key string, peers []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, peer := range peers {
+		prefix, err := parsePeer(peer)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		all = append(all, prefix)
+	}
+	return all, nil
 }
 
 // parsePeer reads an address or a network.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -91,9 +92,13 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 	if s.db, err = openStore(ctx, c.Store); err != nil {
 		return nil, err
 	}
+	proxies, err := c.proxies()
+	if err != nil {
+		return nil, err
+	}
 	metrics := newMetrics()
 	if s.issuer, err = issuer.New(issuer.Config{
-		BaseURL: c.BaseURL, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db,
+		BaseURL: c.BaseURL, TrustedProxies: proxies, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db,
 		Logger: log, Metrics: metrics,
 		NewStore:   errors.Is(statErr, fs.ErrNotExist),
 		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,
@@ -107,6 +112,15 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 	}
 	debug.FreeOSMemory() // checking passwords takes 19 MiB each, and nobody logs in yet
 	return s, s.assemble(c, metrics)
+}
+
+// proxies are whose X-Forwarded-For counts: behind a proxy, this machine's
+// unless others are named.
+func (c issuerConfig) proxies() ([]netip.Prefix, error) {
+	if c.BehindProxy && len(c.Proxies) == 0 {
+		return parsePeers("issuer.trusted_proxies", []string{"127.0.0.0/8", "::1"})
+	}
+	return parsePeers("issuer.trusted_proxies", c.Proxies)
 }
 
 // stores hands out the aggregates' stores of one database.

@@ -1,6 +1,10 @@
 package oauth
 
-import "net/http"
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
 
 // Error is an OAuth error response (RFC 6749 §5.2), the outer layer of errors.
 // Description is shown to the caller; Cause is for our log only.
@@ -75,6 +79,16 @@ func UnsupportedTokenType(description string) *Error {
 // InvalidScope is invalid_scope, 400.
 func InvalidScope(description string) *Error {
 	return &Error{Code: CodeInvalidScope, Description: description}
+}
+
+// SlowDown is 429 with Retry-After (RFC 6585 §4), under the code that RFC 6749
+// has for a server that cannot answer now.
+func SlowDown(description string, wait time.Duration) *Error {
+	seconds := max(1, (wait+time.Second-1)/time.Second)
+	return &Error{
+		Code: CodeUnavailable, Description: description, Status: http.StatusTooManyRequests,
+		Header: http.Header{"Retry-After": {strconv.Itoa(int(seconds))}},
+	}
 }
 
 // ServerError is server_error, 500, hiding cause from the caller.

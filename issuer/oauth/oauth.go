@@ -18,6 +18,7 @@ const (
 	CodeUnsupportedTokenType = "unsupported_token_type"
 	CodeInvalidScope         = "invalid_scope"
 	CodeServerError          = "server_error"
+	CodeUnavailable          = "temporarily_unavailable" // §4.1.2.1
 )
 
 // Grant types (RFC 6749 §4).

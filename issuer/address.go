@@ -1,0 +1,55 @@
+package issuer
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// maxHops is how many addresses of X-Forwarded-For are looked at.
+const maxHops = 16
+
+// address makes the caller's address that of the person or program behind the
+// proxies that are trusted: below here RemoteAddr is whom limits count and
+// what sessions remember. Without trusted proxies it is the connection's.
+func (i *Issuer) address(next http.Handler) http.Handler {
+	if len(i.c.TrustedProxies) == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if peer, err := netip.ParseAddrPort(req.RemoteAddr); err == nil {
+			from := caller(peer.Addr().Unmap(), req.Header.Values("X-Forwarded-For"), i.c.TrustedProxies)
+			req.RemoteAddr = netip.AddrPortFrom(from, 0).String()
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// caller walks X-Forwarded-For from its end, where the nearest proxy wrote:
+// the first address that is no trusted proxy's is the caller. What lies before
+// it is the caller's own invention. Behind an entry that is no address nobody
+// is known, so the proxy that passed it on counts.
+func caller(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
+	isTrusted := func(a netip.Addr) bool {
+		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	hops := strings.Split(strings.Join(forwarded, ","), ",")
+	for range maxHops {
+		if !isTrusted(peer) || len(hops) == 0 {
+			return peer
+		}
+		text := strings.TrimSpace(hops[len(hops)-1])
+		hops = hops[:len(hops)-1]
+		next, err := netip.ParseAddr(text)
+		if err != nil {
+			withPort, err := netip.ParseAddrPort(text) // some proxies add the port
+			if err != nil {
+				return peer
+			}
+			next = withPort.Addr()
+		}
+		peer = next.Unmap().WithZone("")
+	}
+	return peer
+}
