@@ -311,7 +311,7 @@ func TestDiscoveryFollowsTheAlgorithm(t *testing.T) {
 func TestDoorsSlowGuessingDown(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	doors := []string{"/token", "/token/introspect", "/revoke"}
+	doors := []string{"token", "token/introspect", "revoke"}
 	last := 0
 	for n := range 31 {
 		last, _ = s.post(doors[n%len(doors)], "svc", "guess", url.Values{"grant_type": {"client_credentials"}, "token": {"x"}})
