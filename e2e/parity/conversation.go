@@ -182,9 +182,11 @@ func (t *talk) header(ctx context.Context, req *http.Request, line string) (*htt
 	return req, err
 }
 
-var formAction = regexp.MustCompile(`(?s)<form[^>]*action="([^"]*)"`)
-var hiddenInput = regexp.MustCompile(`(?s)<input[^>]*type="hidden"[^>]*>`)
-var attribute = regexp.MustCompile(`(name|value)="([^"]*)"`)
+var (
+	formAction  = regexp.MustCompile(`(?s)<form[^>]*action="([^"]*)"`)
+	hiddenInput = regexp.MustCompile(`(?s)<input[^>]*type="hidden"[^>]*>`)
+	attribute   = regexp.MustCompile(`(name|value)="([^"]*)"`)
+)
 
 // login goes through the login page in a browser of its own, which holds
 // cookies as browsers do on loopback: Secure ones too.
