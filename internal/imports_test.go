@@ -52,14 +52,15 @@ var table = map[string][]string{
 	"issuer/claims":     {"issuer/client", "issuer/user"},
 	"issuer/clientauth": {"issuer/realm", "issuer/client", "issuer/oauth", "internal/jose", "internal/jwks"},
 	"issuer/userauth":   {"issuer/realm", "issuer/user"},
+	"issuer/dpop":       {"issuer/realm", "issuer/oauth", "internal/jose"},
 	"issuer/theme":      {"issuer/realm"},
 
-	"issuer/grant":      with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/user", "issuer/userauth", "issuer/session", "issuer/token"),
+	"issuer/grant":      with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/dpop", "issuer/user", "issuer/userauth", "issuer/session", "issuer/token"),
 	"issuer/login":      with(ground, "issuer/client", "issuer/user", "issuer/userauth", "issuer/session", "issuer/token", "issuer/theme"),
 	"issuer/logout":     with(ground, "issuer/client", "issuer/clientauth", "issuer/session", "issuer/token", "issuer/theme"),
 	"issuer/introspect": with(ground, "issuer/client", "issuer/clientauth", "issuer/session", "issuer/token"),
 	"issuer/revoke":     with(ground, "issuer/client", "issuer/clientauth", "issuer/session", "issuer/token"),
-	"issuer/userinfo":   with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/user", "issuer/session", "issuer/token"),
+	"issuer/userinfo":   with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/dpop", "issuer/user", "issuer/session", "issuer/token"),
 	"issuer/discovery":  with(ground, "issuer/keys", "internal/jose"),
 	"issuer/register":   with(ground, "issuer/client", "issuer/clientauth", "issuer/token"),
 

@@ -22,6 +22,7 @@ import (
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/discovery"
+	"github.com/tegata/tegata/issuer/dpop"
 	"github.com/tegata/tegata/issuer/grant"
 	"github.com/tegata/tegata/issuer/introspect"
 	"github.com/tegata/tegata/issuer/keys"
@@ -231,10 +232,15 @@ func (i *Issuer) newDoors() (*doors, error) {
 		return nil, err
 	}
 
+	proofs, err := i.newProofs()
+	if err != nil {
+		return nil, err
+	}
+
 	var d doors
 	var errs [6]error
 	d.grant, errs[0] = grant.New(grant.Config{
-		Clients: callers, Sessions: i.sessions, Tokens: i.tokens, Users: i.users,
+		Clients: callers, Sessions: i.sessions, Tokens: i.tokens, Users: i.users, Proofs: proofs,
 		Logger: i.c.Logger, Minted: i.metrics.mint, Reused: i.metrics.revoke,
 	})
 	d.introspect, errs[1] = introspect.New(introspect.Config{
@@ -244,7 +250,7 @@ func (i *Issuer) newDoors() (*doors, error) {
 		Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Revoked: i.revoked,
 	})
 	d.userinfo, errs[3] = userinfo.New(userinfo.Config{
-		Tokens: i.tokens, Sessions: i.sessions, Users: i.users, Clients: i.clients,
+		Tokens: i.tokens, Sessions: i.sessions, Users: i.users, Clients: i.clients, Proofs: proofs,
 	})
 	d.login, errs[4] = login.New(login.Config{
 		Clients: i.clients, Sessions: i.sessions, People: people, Theme: pages, Forms: forms,
@@ -259,8 +265,18 @@ func (i *Issuer) newDoors() (*doors, error) {
 	}
 	d.discovery, err = discovery.New(discovery.Config{
 		Keys: i.keys, Sessions: i.sessions, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(), AuthMethods: clientauth.Methods(),
+		ProofAlgs: dpop.Algorithms(),
 	})
 	return &d, err
+}
+
+// newProofs derives the key of DPoP nonces as newForms does its own.
+func (i *Issuer) newProofs() (*dpop.Verifier, error) {
+	key, err := hkdf.Key(sha256.New, i.c.Seal, nil, "tegata dpop nonce", sha256.Size)
+	if err != nil {
+		return nil, err
+	}
+	return dpop.New(dpop.Config{Replay: i.sessions, Replayed: session.ErrReplayed, Now: i.c.Now, Secret: key})
 }
 
 // newForms derives the key of form states from the sealing key, so that all

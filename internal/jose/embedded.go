@@ -62,6 +62,23 @@ func VerifyEmbedded(compact string, a Accept, thumbprint [sha256.Size]byte) ([]b
 	return c.payload, nil
 }
 
+// EmbeddedThumbprint is the thumbprint of the public key in a token's own
+// header, of which nothing is verified: for learning which key VerifyEmbedded
+// is to verify with, where any key will do (RFC 9449 §5).
+func EmbeddedThumbprint(compact string) (sum [sha256.Size]byte, err error) {
+	if _, err := ParseHeader(compact); err != nil {
+		return sum, err
+	}
+	key, err := embeddedKey(compact)
+	if err != nil {
+		return sum, err
+	}
+	if sum, err = Thumbprint(key.Key); err != nil {
+		return sum, malformed("unusable key in the header")
+	}
+	return sum, nil
+}
+
 // embeddedKey reads the jwk of a header that parse has accepted (RFC 7515 §4.1.3).
 func embeddedKey(compact string) (PublicKey, error) {
 	segment, _, _, err := split(compact)

@@ -41,6 +41,7 @@ type Config struct {
 	GrantTypes    []string // those of the token endpoint
 	ResponseModes []string // those of the authorization endpoint
 	AuthMethods   []string // how clients authenticate, "none" included
+	ProofAlgs     []string // algorithms of DPoP proofs
 }
 
 // Handler answers for every realm.
@@ -48,7 +49,7 @@ type Handler struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Keys == nil || c.Sessions == nil || len(c.GrantTypes) == 0 || len(c.ResponseModes) == 0 || len(c.AuthMethods) == 0 {
+	if c.Keys == nil || c.Sessions == nil || len(c.GrantTypes) == 0 || len(c.ResponseModes) == 0 || len(c.AuthMethods) == 0 || len(c.ProofAlgs) == 0 {
 		return nil, errors.New("discovery: every field of Config is required")
 	}
 	return &Handler{c}, nil
@@ -83,6 +84,7 @@ type metadata struct {
 	RequestURIParameter    bool     `json:"request_uri_parameter_supported"`
 	CodeChallengeMethods   []string `json:"code_challenge_methods_supported"`
 	UILocales              []string `json:"ui_locales_supported"`
+	ProofAlgorithms        []string `json:"dpop_signing_alg_values_supported"`
 	BackLogout             bool     `json:"backchannel_logout_supported"`
 	BackLogoutSession      bool     `json:"backchannel_logout_session_supported"`
 	FrontLogout            bool     `json:"frontchannel_logout_supported"`
@@ -128,6 +130,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		Scopes:                append([]string{"openid", "profile", "email"}, r.Settings.Scopes...),
 		CodeChallengeMethods:  []string{"S256"},
 		UILocales:             []string{"en", "ja"},
+		ProofAlgorithms:       h.c.ProofAlgs,
 		BackLogout:            true, BackLogoutSession: true, FrontLogout: true, FrontLogoutSession: true,
 		RevocationEndpoint:     protocol + "/revoke",
 		RevocationAuthMethods:  h.c.AuthMethods,

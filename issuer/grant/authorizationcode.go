@@ -24,7 +24,8 @@ func (h *Handler) authorizationCode(ctx context.Context, req request) (response,
 		return response{}, oauth.UnauthorizedClient("Client not allowed to exchange code")
 	}
 	code, g, err := h.c.Sessions.RedeemCode(ctx, session.Redeeming{
-		Realm: req.realm, Code: value, AccessLife: req.accessLife(), Limits: req.limits(), Check: req.checkCode,
+		Realm: req.realm, Code: value, AccessLife: req.accessLife(), Limits: req.limits(),
+		Binding: req.refreshBinding(), Check: req.checkCode,
 	})
 	if err != nil {
 		return response{}, h.codeError(err)
@@ -41,6 +42,9 @@ func (req request) checkCode(c session.Code) error {
 	}
 	if c.RedirectURI != req.form["redirect_uri"] {
 		return oauth.InvalidGrant("Incorrect redirect_uri")
+	}
+	if err := req.checkDPoPKey(c.DPoPKey); err != nil {
+		return err
 	}
 	return checkPKCE(c.CodeChallenge, req.form["code_verifier"])
 }

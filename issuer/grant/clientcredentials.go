@@ -33,7 +33,7 @@ func (h *Handler) clientCredentials(ctx context.Context, req request) (response,
 		return response{}, err
 	}
 	set, err := h.c.Tokens.MintClient(ctx, req.realm, token.ClientOrder{
-		Client: req.minting(), Subject: req.client.ID, Scope: scope, Rev: rev,
+		Client: req.minting(), Subject: req.client.ID, Scope: scope, Rev: rev, Binding: req.binding,
 		Claims: token.Claims{
 			Access:   map[string]any{"preferred_username": "service-account-" + req.client.ClientID},
 			Audience: req.client.Audience,

@@ -12,6 +12,7 @@ import (
 	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/dpop"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
@@ -32,6 +33,12 @@ type Sessions interface {
 	Refresh(ctx context.Context, p session.Refreshing) (session.Grant, error)
 }
 
+// Proofs judges proofs of possession; dpop.Verifier does.
+type Proofs interface {
+	Prove(ctx context.Context, c dpop.Call) (thumbprint string, err error)
+	Offer(r realm.Realm, answer http.Header)
+}
+
 // Tokens is what grants need of token.Tokens.
 type Tokens interface {
 	MintClient(ctx context.Context, r realm.Realm, o token.ClientOrder) (token.Set, error)
@@ -46,6 +53,7 @@ type Users interface {
 
 var (
 	_ ClientAuth = (*clientauth.Authenticator)(nil)
+	_ Proofs     = (*dpop.Verifier)(nil)
 	_ Sessions   = (*session.Sessions)(nil)
 	_ Tokens     = (*token.Tokens)(nil)
 	_ Users      = (*user.Users)(nil)
@@ -57,6 +65,7 @@ type Config struct {
 	Sessions Sessions
 	Tokens   Tokens
 	Users    Users
+	Proofs   Proofs
 	Logger   *slog.Logger
 
 	Minted func(grantType string)         // called after each success, for counting
@@ -77,15 +86,16 @@ type grant struct {
 
 // request is what every grant starts from.
 type request struct {
-	realm  realm.Realm
-	client client.Client
-	form   oauth.Form
+	realm   realm.Realm
+	client  client.Client
+	form    oauth.Form
+	binding session.Binding // what the request has proved to hold
 }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Logger == nil {
-		return nil, errors.New("grant: Clients, Sessions, Tokens, Users and Logger are required")
+	if c.Clients == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Proofs == nil || c.Logger == nil {
+		return nil, errors.New("grant: Clients, Sessions, Tokens, Users, Proofs and Logger are required")
 	}
 	if c.Minted == nil {
 		c.Minted = func(string) {}
@@ -131,13 +141,23 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 	if !clientauth.AllowOrigin(w, req, caller.Client) {
 		return
 	}
-	answer, err := g.decide(req.Context(), request{realm: r, client: caller.Client, form: form})
+	answer, err := h.decide(w, req, g, request{realm: r, client: caller.Client, form: form})
 	if err != nil {
 		h.refuse(w, req, g.name, caller.Client, err)
 		return
 	}
 	h.c.Minted(g.name)
 	oauth.WriteJSON(w, http.StatusOK, answer)
+}
+
+// decide comes to possession before the grant, so that a proof that is refused
+// for its nonce does not spend the code that came with it.
+func (h *Handler) decide(w http.ResponseWriter, req *http.Request, g grant, asked request) (response, error) {
+	var err error
+	if asked.binding, err = h.possession(w, req, asked); err != nil {
+		return response{}, err
+	}
+	return g.decide(req.Context(), asked)
 }
 
 // find comes before client authentication, as in Keycloak: a request without
@@ -202,7 +222,7 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, ki
 	}
 	released := claims.For(claims.Request{Client: req.client, User: u, Scope: g.Client.Scope})
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
-		Client: req.minting(), Grant: g, Kind: kind, Nonce: nonce,
+		Client: req.minting(), Grant: g, Kind: kind, Nonce: nonce, Binding: req.binding,
 		Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience},
 	})
 	if errors.Is(err, token.ErrSessionOver) {

@@ -163,7 +163,7 @@ func (h *Handler) inactive(req *http.Request, caller client.Client, read token.R
 func active(read token.Read) map[string]any {
 	answer := maps.Clone(read.Claims)
 	answer["active"] = true
-	answer["token_type"] = string(read.Kind)
+	answer["token_type"] = read.Claims["typ"] // DPoP too (RFC 9449 §6.2)
 	answer["client_id"] = read.Token.Client
 	if name, ok := read.Claims["preferred_username"]; ok {
 		answer["username"] = name

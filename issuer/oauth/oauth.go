@@ -8,7 +8,7 @@
 // server_error and nothing more.
 package oauth
 
-// Error codes (RFC 6749 §5.2, RFC 7009 §2.2.1).
+// Error codes (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 9449 §5, §8).
 const (
 	CodeInvalidRequest       = "invalid_request"
 	CodeInvalidClient        = "invalid_client"
@@ -17,6 +17,8 @@ const (
 	CodeUnsupportedGrantType = "unsupported_grant_type"
 	CodeUnsupportedTokenType = "unsupported_token_type"
 	CodeInvalidScope         = "invalid_scope"
+	CodeInvalidDPoPProof     = "invalid_dpop_proof"
+	CodeUseDPoPNonce         = "use_dpop_nonce"
 	CodeServerError          = "server_error"
 	CodeUnavailable          = "temporarily_unavailable" // §4.1.2.1
 )

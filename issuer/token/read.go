@@ -10,6 +10,7 @@ import (
 
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -101,6 +102,9 @@ func readClaims(payload []byte, r realm.Realm, h jose.Header, allowed []Kind) (R
 		read.FamilyID, read.Generation = c.text("reuse_id"), c.number("gen")
 		c.require(len(read.Audience) == 1 && read.Audience[0] == r.Issuer, "aud")
 	}
+	if read.Kind == Access {
+		read.Binding = c.confirmation()
+	}
 	c.require(slices.Contains(allowed, read.Kind), "typ")
 	c.require(read.Kind == Access || h.Type == typJWT, "typ") // at+jwt is said of access tokens alone
 	c.require(read.Token.Issuer == r.Issuer, "iss")
@@ -146,6 +150,26 @@ func (c *reader) time(name string) time.Time {
 	v := c.number(name)
 	c.require(v <= maxTime, name)
 	return time.Unix(int64(min(v, maxTime)), 0)
+}
+
+// confirmation is what the token is bound to. Members that are not ours make
+// it unreadable: it is bound to something that nobody here would ask for.
+func (c *reader) confirmation() session.Binding {
+	v, present := c.claims["cnf"]
+	if !present {
+		return session.Binding{}
+	}
+	members, _ := v.(map[string]any)
+	jkt, isJKT := members["jkt"].(string)
+	x5t, isX5T := members["x5t#S256"].(string)
+	known := 0
+	for _, is := range []bool{isJKT, isX5T} {
+		if is {
+			known++
+		}
+	}
+	c.require(known > 0 && known == len(members), "cnf")
+	return session.Binding{JKT: jkt, X5T: x5t}
 }
 
 func (c *reader) audience() []string {

@@ -151,8 +151,9 @@ type Read struct {
 	Scope      string
 	Expires    time.Time // zero: never (offline)
 	Expired    bool
-	FamilyID   string // refresh
-	Generation uint64 // refresh
+	Binding    session.Binding // access: what it is bound to (cnf)
+	FamilyID   string          // refresh
+	Generation uint64          // refresh
 }
 
 // newID is a random UUID, with a prefix of Keycloak's six letters or none.

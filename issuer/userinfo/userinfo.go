@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/dpop"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
@@ -44,7 +44,14 @@ type Clients interface {
 	ByClientID(ctx context.Context, r realm.Realm, clientID string) (client.Client, error)
 }
 
+// Proofs judges proofs of possession; dpop.Verifier does.
+type Proofs interface {
+	Prove(ctx context.Context, c dpop.Call) (thumbprint string, err error)
+	Offer(r realm.Realm, answer http.Header)
+}
+
 var (
+	_ Proofs   = (*dpop.Verifier)(nil)
 	_ Tokens   = (*token.Tokens)(nil)
 	_ Sessions = (*session.Sessions)(nil)
 	_ Users    = (*user.Users)(nil)
@@ -57,6 +64,7 @@ type Config struct {
 	Sessions Sessions
 	Users    Users
 	Clients  Clients
+	Proofs   Proofs
 }
 
 // Handler is the UserInfo endpoint of every realm.
@@ -64,7 +72,7 @@ type Handler struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Tokens == nil || c.Sessions == nil || c.Users == nil || c.Clients == nil {
+	if c.Tokens == nil || c.Sessions == nil || c.Users == nil || c.Clients == nil || c.Proofs == nil {
 		return nil, errors.New("userinfo: every field of Config is required")
 	}
 	return &Handler{c}, nil
@@ -87,9 +95,14 @@ func invalidToken(description string, cause error) error {
 
 // ServeRealm answers a GET or POST to a realm's UserInfo endpoint.
 func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	read, err := h.authorize(req, r)
+	shown, err := presented(req)
 	if err != nil {
-		h.refuse(w, r, err)
+		h.refuse(w, r, shown, err)
+		return
+	}
+	read, err := h.authorize(req, r, shown)
+	if err != nil {
+		h.refuse(w, r, shown, err)
 		return
 	}
 	c, err := h.c.Clients.ByClientID(req.Context(), r, read.Token.Client)
@@ -100,9 +113,13 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 	if !clientauth.AllowOrigin(w, req, c) {
 		return
 	}
+	if err := h.possession(w, req, r, c, shown, read); err != nil {
+		h.refuse(w, r, shown, err)
+		return
+	}
 	u, err := h.c.Users.ByID(req.Context(), r, read.Token.Subject)
 	if errors.Is(err, user.ErrNotFound) {
-		h.refuse(w, r, invalidToken("user_not_found", err))
+		h.refuse(w, r, shown, invalidToken("user_not_found", err))
 		return
 	}
 	if err != nil {
@@ -115,12 +132,8 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 }
 
 // authorize returns the live access token of a request.
-func (h *Handler) authorize(req *http.Request, r realm.Realm) (token.Read, error) {
-	compact, err := bearer(req)
-	if err != nil {
-		return token.Read{}, err
-	}
-	read, err := h.c.Tokens.Read(req.Context(), r, compact)
+func (h *Handler) authorize(req *http.Request, r realm.Realm, shown credential) (token.Read, error) {
+	read, err := h.c.Tokens.Read(req.Context(), r, shown.token)
 	if err != nil && !errors.Is(err, token.ErrInvalid) {
 		return token.Read{}, err
 	}
@@ -147,40 +160,19 @@ func deadText(why string) string {
 	}
 }
 
-// bearer is the token of the Authorization header or of a form body, never of
-// both (RFC 6750 §2) and never of the query.
-func bearer(req *http.Request) (string, error) {
-	var compact string
-	if scheme, rest, ok := strings.Cut(req.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		compact = strings.TrimSpace(rest)
-	}
-	kind, _, _ := mime.ParseMediaType(req.Header.Get("Content-Type"))
-	if req.Method == http.MethodPost && kind == "application/x-www-form-urlencoded" {
-		form, err := oauth.ParseForm(req)
-		if err != nil {
-			return "", err
-		}
-		if compact != "" && form["access_token"] != "" {
-			return "", &refusal{http.StatusBadRequest, "invalid_request", "more than one token", nil}
-		}
-		compact += form["access_token"]
-	}
-	if compact == "" {
-		return "", &refusal{status: http.StatusUnauthorized}
-	}
-	return compact, nil
-}
-
 // refuse writes a refusal, or any other error as a server error.
-func (h *Handler) refuse(w http.ResponseWriter, r realm.Realm, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, r realm.Realm, shown credential, err error) {
 	var f *refusal
 	if !errors.As(err, &f) {
 		oauth.WriteError(w, err)
 		return
 	}
-	challenge := fmt.Sprintf("Bearer realm=%q", r.Name)
+	challenge := fmt.Sprintf("%s realm=%q", shown.challenge(), r.Name)
 	if f.code != "" {
 		challenge += fmt.Sprintf(", error=%q, error_description=%q", f.code, f.description)
+	}
+	if shown.dpop {
+		challenge += fmt.Sprintf(", algs=%q", strings.Join(dpop.Algorithms(), " ")) // RFC 9449 §7.1
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
 	w.Header().Set("Cache-Control", "no-store")
