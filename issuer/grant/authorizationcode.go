@@ -32,7 +32,7 @@ func (h *Handler) authorizationCode(ctx context.Context, req request) (response,
 	}
 	// What this login was worth, not what the session's first one was.
 	g.User.ACR, g.User.AuthTime = code.ACR, code.AuthTime
-	return h.mintUser(ctx, req, g, "ac", code.Nonce)
+	return h.mintUser(ctx, req, g, minting{kind: "ac", nonce: code.Nonce})
 }
 
 // checkCode compares what the code was issued for with who redeems it.

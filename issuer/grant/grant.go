@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ type Sessions interface {
 	MintPoint(ctx context.Context, r realm.Realm, clientID string, accessLife time.Duration) (revocation.Revision, error)
 	RedeemCode(ctx context.Context, p session.Redeeming) (session.Code, session.Grant, error)
 	Refresh(ctx context.Context, p session.Refreshing) (session.Grant, error)
+	Alive(ctx context.Context, sub session.Subject) error
+	Exchange(ctx context.Context, e session.Exchanging) (session.Grant, error)
 }
 
 // Proofs judges proofs of possession; dpop.Verifier does.
@@ -46,6 +49,11 @@ type Tokens interface {
 	Read(ctx context.Context, r realm.Realm, compact string) (token.Read, error)
 }
 
+// Directory finds clients that others name; client.Clients does.
+type Directory interface {
+	ByClientID(ctx context.Context, r realm.Realm, clientID string) (client.Client, error)
+}
+
 // Users is what grants need of user.Users.
 type Users interface {
 	ByID(ctx context.Context, r realm.Realm, id string) (user.User, error)
@@ -57,6 +65,7 @@ var (
 	_ Sessions   = (*session.Sessions)(nil)
 	_ Tokens     = (*token.Tokens)(nil)
 	_ Users      = (*user.Users)(nil)
+	_ Directory  = (*client.Clients)(nil)
 )
 
 // Config configures a Handler. All fields but the hooks are required.
@@ -67,6 +76,8 @@ type Config struct {
 	Users    Users
 	Proofs   Proofs
 	Logger   *slog.Logger
+
+	Directory Directory
 
 	Minted func(grantType string)         // called after each success, for counting
 	Reused func(reason revocation.Reason) // called when a code or refresh token came back
@@ -94,8 +105,8 @@ type request struct {
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Proofs == nil || c.Logger == nil {
-		return nil, errors.New("grant: Clients, Sessions, Tokens, Users, Proofs and Logger are required")
+	if c.Clients == nil || c.Directory == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Proofs == nil || c.Logger == nil {
+		return nil, errors.New("grant: every field of Config but the hooks is required")
 	}
 	if c.Minted == nil {
 		c.Minted = func(string) {}
@@ -108,6 +119,7 @@ func New(c Config) (*Handler, error) {
 		{oauth.GrantAuthorizationCode, h.authorizationCode},
 		{oauth.GrantClientCredentials, h.clientCredentials},
 		{oauth.GrantRefreshToken, h.refreshToken},
+		{oauth.GrantTokenExchange, h.tokenExchange},
 	}
 	return h, nil
 }
@@ -196,6 +208,7 @@ type response struct {
 	NotBeforePolicy  int64  `json:"not-before-policy"`
 	SessionState     string `json:"session_state,omitempty"`
 	Scope            string `json:"scope"`
+	IssuedTokenType  string `json:"issued_token_type,omitempty"` // of an exchange (RFC 8693 §2.2.1)
 }
 
 func respond(s token.Set) response {
@@ -211,18 +224,23 @@ func respond(s token.Set) response {
 	}
 }
 
+// minting is what a grant wants minted.
+type minting struct {
+	kind      string // two letters of the jti, see token.Order
+	nonce     string
+	noRefresh bool
+	noID      bool
+	audience  string // the one that the access token is to have, of those that it could; empty: all
+}
+
 // mintUser mints for a person: the grants that have a session end here.
-func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, kind, nonce string) (response, error) {
-	u, err := h.c.Users.ByID(ctx, req.realm, g.User.UserID)
-	if errors.Is(err, user.ErrNotFound) {
-		return response{}, refused("User not found", err)
-	}
+func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m minting) (response, error) {
+	released, err := h.release(ctx, req, g.User.UserID, g.Client.Scope, m.audience)
 	if err != nil {
 		return response{}, err
 	}
-	released := claims.For(claims.Request{Client: req.client, User: u, Scope: g.Client.Scope})
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
-		Client: req.minting(), Grant: g, Kind: kind, Nonce: nonce, Binding: req.binding,
+		Client: req.minting(), Grant: g, Kind: m.kind, Nonce: m.nonce, NoRefresh: m.noRefresh, NoID: m.noID, Binding: req.binding,
 		Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience},
 	})
 	if errors.Is(err, token.ErrSessionOver) {
@@ -236,6 +254,27 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, ki
 		answer.NotBeforePolicy = g.NotBefore.Unix()
 	}
 	return answer, nil
+}
+
+// release is what tokens say of a person. An audience narrows the access
+// token's to that one, which must be among them.
+func (h *Handler) release(ctx context.Context, req request, userID, scope, audience string) (claims.Claims, error) {
+	u, err := h.c.Users.ByID(ctx, req.realm, userID)
+	if errors.Is(err, user.ErrNotFound) {
+		return claims.Claims{}, refused("User not found", err)
+	}
+	if err != nil {
+		return claims.Claims{}, err
+	}
+	released := claims.For(claims.Request{Client: req.client, User: u, Scope: scope})
+	if audience == "" {
+		return released, nil
+	}
+	if !slices.Contains(released.Audience, audience) {
+		return claims.Claims{}, oauth.InvalidRequest("Requested audience not available: " + audience)
+	}
+	released.Audience = []string{audience}
+	return released, nil
 }
 
 // minting is the client as token wants it.

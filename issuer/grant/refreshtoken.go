@@ -51,7 +51,7 @@ func (h *Handler) refreshToken(ctx context.Context, req request) (response, erro
 	if err != nil {
 		return response{}, deadError(err)
 	}
-	return h.mintUser(ctx, req, g, "rt", "")
+	return h.mintUser(ctx, req, g, minting{kind: "rt"})
 }
 
 // checkRefresh is what can be said of a refresh token before its session is

@@ -8,7 +8,7 @@
 // server_error and nothing more.
 package oauth
 
-// Error codes (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 9449 §5, §8).
+// Error codes (RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 8693 §2.2.2, RFC 9449 §5, §8).
 const (
 	CodeInvalidRequest       = "invalid_request"
 	CodeInvalidClient        = "invalid_client"
@@ -17,17 +17,20 @@ const (
 	CodeUnsupportedGrantType = "unsupported_grant_type"
 	CodeUnsupportedTokenType = "unsupported_token_type"
 	CodeInvalidScope         = "invalid_scope"
+	CodeAccessDenied         = "access_denied"
+	CodeInvalidTarget        = "invalid_target"
 	CodeInvalidDPoPProof     = "invalid_dpop_proof"
 	CodeUseDPoPNonce         = "use_dpop_nonce"
 	CodeServerError          = "server_error"
 	CodeUnavailable          = "temporarily_unavailable" // §4.1.2.1
 )
 
-// Grant types (RFC 6749 §4).
+// Grant types (RFC 6749 §4, RFC 8693 §2.1).
 const (
 	GrantAuthorizationCode = "authorization_code"
 	GrantRefreshToken      = "refresh_token"
 	GrantClientCredentials = "client_credentials"
+	GrantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
 // ResponseTypeCode is the response type of the code flow (RFC 6749 §3.1.1).

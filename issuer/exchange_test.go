@@ -1,0 +1,193 @@
+package issuer_test
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/tegata/tegata/issuer"
+)
+
+const (
+	exchangeGrant = "urn:ietf:params:oauth:grant-type:token-exchange"
+	accessType    = "urn:ietf:params:oauth:token-type:access_token"
+	idType        = "urn:ietf:params:oauth:token-type:id_token"
+)
+
+// startExchange is a server with front, whose tokens are for the API tx, which
+// may exchange them for tokens of its own, which are for rs and gw.
+func startExchange(t *testing.T) *server {
+	s := start(t)
+	no := false
+	s.importMore(
+		issuer.Client{ClientID: "front", Secret: "front-secret", RedirectURIs: []string{callback}, Audience: []string{"tx", "rs"}, OptionalClientScopes: []string{"offline_access"}},
+		issuer.Client{
+			ClientID: "tx", Secret: "tx-secret", StandardFlowEnabled: &no, Audience: []string{"rs", "gw"},
+			DefaultClientScopes: []string{"profile"}, OptionalClientScopes: []string{"orders:read", "offline_access"},
+			Attributes: map[string]string{"standard.token.exchange.enabled": "true"},
+		},
+		issuer.Client{ClientID: "tx-other", Secret: "tx-other-secret", StandardFlowEnabled: &no, Attributes: map[string]string{"standard.token.exchange.enabled": "true"}},
+		issuer.Client{ClientID: "tx-public", PublicClient: true, RedirectURIs: []string{callback}, Attributes: map[string]string{"standard.token.exchange.enabled": "true"}},
+	)
+	return s
+}
+
+// front logs alice in at client front.
+func (s *server) front(t *testing.T) map[string]any {
+	t.Helper()
+	status, answer := s.post("token", "front", "front-secret", url.Values{
+		"grant_type": {"authorization_code"}, "code": {newBrowser(t, s).login("front", "alice", "openid")},
+		"redirect_uri": {callback}, "code_verifier": {verifier},
+	})
+	if status != http.StatusOK {
+		t.Fatalf("%d %v", status, answer)
+	}
+	return answer
+}
+
+// exchange asks as a client; change is laid over a good form.
+func (s *server) exchange(clientID string, subject any, change map[string]string) (int, map[string]any) {
+	s.t.Helper()
+	form := url.Values{"grant_type": {exchangeGrant}, "subject_token": {subject.(string)}, "subject_token_type": {accessType}}
+	for name, value := range change {
+		form.Set(name, value)
+	}
+	if clientID == "tx-public" {
+		form.Set("client_id", clientID)
+		return s.post("token", "", "", form)
+	}
+	return s.post("token", clientID, clientID+"-secret", form)
+}
+
+// TestTokenExchange gives a token in the same session (RFC 8693 §2.2.1,
+// keycloak-facts/05).
+func TestTokenExchange(t *testing.T) {
+	t.Parallel()
+	s := startExchange(t)
+	subject := s.front(t)
+	from := claimsOf(t, subject["access_token"])
+	status, answer := s.exchange("tx", subject["access_token"], map[string]string{"scope": "orders:read offline_access"})
+	if status != http.StatusOK {
+		t.Fatalf("%d %v", status, answer)
+	}
+	want := map[string]any{
+		"access_token": answer["access_token"], "expires_in": answer["expires_in"], "refresh_expires_in": 0.0, "token_type": "Bearer",
+		"not-before-policy": 0.0, "session_state": from["sid"], "scope": "profile orders:read", "issued_token_type": accessType,
+	}
+	if !maps.Equal(answer, want) {
+		t.Errorf("answer %v, want %v", answer, want)
+	}
+	claims := claimsOf(t, answer["access_token"])
+	for name, want := range map[string]any{"azp": "tx", "sub": from["sub"], "sid": from["sid"], "typ": "Bearer", "preferred_username": "alice"} {
+		if claims[name] != want {
+			t.Errorf("%s is %v, want %v", name, claims[name], want)
+		}
+	}
+	if id := claims["jti"].(string); id[:7] != "ntrtte:" {
+		t.Errorf("jti %s", id)
+	}
+	if claims["exp"].(float64) > from["exp"].(float64) {
+		t.Errorf("the new token ends at %v, after the old, at %v", claims["exp"], from["exp"])
+	}
+	if !s.active(answer["access_token"]) {
+		t.Error("the new token is not active")
+	}
+
+	_, narrow := s.exchange("tx", subject["access_token"], map[string]string{"audience": "gw", "requested_token_type": accessType})
+	if aud := claimsOf(t, narrow["access_token"])["aud"]; aud != "gw" {
+		t.Errorf("aud %v, want gw alone", aud)
+	}
+	_, again := s.exchange("tx", answer["access_token"], map[string]string{"audience": "rs"})
+	if aud := claimsOf(t, again["access_token"])["aud"]; aud != "rs" {
+		t.Errorf("its own token, narrowed: aud %v", aud)
+	}
+	_, id := s.exchange("tx", subject["access_token"], map[string]string{"requested_token_type": idType})
+	if claims := claimsOf(t, id["access_token"]); id["token_type"] != "N_A" || id["issued_token_type"] != idType || id["id_token"] != nil ||
+		claims["typ"] != "ID" || claims["aud"] != "tx" || claims["sub"] != from["sub"] {
+		t.Errorf("ID token: %v %v", id, claims)
+	}
+
+	if status, _ := s.post("revoke", "front", "front-secret", url.Values{"token": {subject["refresh_token"].(string)}}); status != http.StatusOK {
+		t.Fatalf("revocation: %d", status)
+	}
+	if status, answer := s.exchange("tx", subject["access_token"], nil); status != http.StatusBadRequest || answer["error_description"] != "Invalid token" {
+		t.Errorf("a token of a client that has left the session: %d %v", status, answer)
+	}
+}
+
+// TestExchangedTokensEndWithTheSession: the exchange opens none of its own.
+func TestExchangedTokensEndWithTheSession(t *testing.T) {
+	t.Parallel()
+	s := startExchange(t)
+	b := newBrowser(t, s)
+	_, subject := s.post("token", "front", "front-secret", url.Values{
+		"grant_type": {"authorization_code"}, "code": {b.login("front", "alice", "openid")}, "redirect_uri": {callback}, "code_verifier": {verifier},
+	})
+	_, answer := s.exchange("tx", subject["access_token"], nil)
+	if !s.active(answer["access_token"]) {
+		t.Fatal("the new token is not active")
+	}
+	if p := b.logout(url.Values{"id_token_hint": {subject["id_token"].(string)}}); p.status != http.StatusOK {
+		t.Fatalf("logout: status %d", p.status)
+	}
+	if s.active(answer["access_token"]) {
+		t.Error("the new token outlives the session")
+	}
+}
+
+// TestTokenExchangeRefused (RFC 8693 §2.2.2; texts of Keycloak 26).
+func TestTokenExchangeRefused(t *testing.T) {
+	t.Parallel()
+	s := startExchange(t)
+	tokens := s.front(t)
+	good := tokens["access_token"]
+	revoked := s.front(t)["access_token"]
+	if status, _ := s.post("revoke", "front", "front-secret", url.Values{"token": {revoked.(string)}}); status != http.StatusOK {
+		t.Fatalf("revocation: %d", status)
+	}
+	with := func(pairs ...string) map[string]string {
+		m := make(map[string]string)
+		for i := 0; i < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	for name, tt := range map[string]struct {
+		client  string
+		subject any
+		change  map[string]string
+		status  int
+		code    string
+		want    string
+	}{
+		"not enabled":               {"app", good, nil, 400, "invalid_request", "Standard token exchange is not enabled for the requested client"},
+		"a public client":           {"tx-public", good, nil, 400, "invalid_request", "Public client is not allowed to exchange token"},
+		"no subject_token (§2.1)":   {"tx", good, with("subject_token", ""), 400, "invalid_request", "Parameter 'subject_token' required for standard token exchange"},
+		"no type (§2.1)":            {"tx", good, with("subject_token_type", ""), 400, "invalid_request", "Parameter 'subject_token_type' required for standard token exchange"},
+		"an ID token as subject":    {"tx", tokens["id_token"], with("subject_token_type", idType), 400, "invalid_request", "Parameter 'subject_token_type' supports access tokens only"},
+		"an ID token, disguised":    {"tx", tokens["id_token"], nil, 400, "invalid_request", "Invalid token"},
+		"a refresh token":           {"tx", tokens["refresh_token"], nil, 400, "invalid_request", "Invalid token"},
+		"garbage":                   {"tx", "x.y.z", nil, 400, "invalid_request", "Invalid token"},
+		"revoked":                   {"tx", revoked, nil, 400, "invalid_request", "Invalid token"},
+		"a client's own token":      {"tx", s.clientToken(""), nil, 400, "invalid_request", "Invalid token"},
+		"not the audience":          {"tx-other", good, nil, 403, "access_denied", "Client is not within the token audience"},
+		"delegation (§4.1)":         {"tx", good, with("actor_token", "x"), 400, "invalid_request", "Parameter 'actor_token' is not supported for standard token exchange"},
+		"resource (§2.1)":           {"tx", good, with("resource", "https://api.example"), 400, "invalid_target", "Parameter 'resource' is not supported for standard token exchange"},
+		"audience nobody knows":     {"tx", good, with("audience", "nosuch"), 400, "invalid_client", "Audience not found"},
+		"audience that is disabled": {"tx", good, with("audience", "off"), 400, "invalid_client", "Audience not found"},
+		"audience of others":        {"tx", good, with("audience", "app"), 400, "invalid_request", "Requested audience not available: app"},
+		"for a refresh token":       {"tx", good, with("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"), 400, "invalid_request", "requested_token_type unsupported"},
+		"scope of others":           {"tx", good, with("scope", "orders:write"), 400, "invalid_scope", "Invalid scopes: orders:write"},
+	} {
+		status, answer := s.exchange(tt.client, tt.subject, tt.change)
+		if status != tt.status || answer["error"] != tt.code || answer["error_description"] != tt.want {
+			t.Errorf("%s: %d %v, want %d %s %q", name, status, answer, tt.status, tt.code, tt.want)
+		}
+	}
+	s.clock.Add(int64(10 * time.Minute))
+	if status, answer := s.exchange("tx", good, nil); status != http.StatusBadRequest || answer["error_description"] != "Invalid token" {
+		t.Errorf("expired: %d %v", status, answer)
+	}
+}
