@@ -49,6 +49,10 @@ func demoRealm() issuer.Realm {
 				ClientID: "svc", Secret: "svc-secret", ServiceAccountsEnabled: true, StandardFlowEnabled: &no,
 				DefaultClientScopes: []string{"orders:read"}, OptionalClientScopes: []string{"orders:write", issuer.WatchScope}, Audience: []string{"rs"},
 			},
+			{
+				ClientID: "direct", Secret: "direct-secret", StandardFlowEnabled: &no, DirectAccessGrantsEnabled: true,
+				DefaultClientScopes: []string{"profile"}, OptionalClientScopes: []string{"offline_access"}, Audience: []string{"rs"},
+			},
 			{ClientID: "rs", Secret: "rs-secret", StandardFlowEnabled: &no},
 			{ClientID: "gw", Secret: "gw-secret", StandardFlowEnabled: &no, Attributes: map[string]string{"introspection.any.audience": "true"}},
 			{ClientID: "off", Secret: "off-secret", Enabled: &no, RedirectURIs: []string{callback}},

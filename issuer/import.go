@@ -224,6 +224,7 @@ func (file Client) over(old client.Client, r realm.Realm, now time.Time) (client
 	c.ClientAuthenticatorType = file.ClientAuthenticatorType
 	c.StandardFlowEnabled = orTrue(file.StandardFlowEnabled)
 	c.ServiceAccountsEnabled = file.ServiceAccountsEnabled
+	c.DirectAccessGrantsEnabled = file.DirectAccessGrantsEnabled
 	c.RedirectURIs = file.RedirectURIs
 	c.PostLogoutRedirectURIs = file.PostLogoutRedirectURIs
 	c.WebOrigins = file.WebOrigins

@@ -240,7 +240,7 @@ func (i *Issuer) newDoors() (*doors, error) {
 	var d doors
 	var errs [6]error
 	d.grant, errs[0] = grant.New(grant.Config{
-		Clients: callers, Directory: i.clients, Sessions: i.sessions, Tokens: i.tokens, Users: i.users, Proofs: proofs,
+		Clients: callers, Directory: i.clients, People: people, Sessions: i.sessions, Tokens: i.tokens, Users: i.users, Proofs: proofs,
 		Logger: i.c.Logger, Minted: i.metrics.mint, Reused: i.metrics.revoke,
 	})
 	d.introspect, errs[1] = introspect.New(introspect.Config{

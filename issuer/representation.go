@@ -61,6 +61,8 @@ type Client struct {
 	StandardFlowEnabled     *bool  `json:"standardFlowEnabled,omitempty" yaml:"standardFlowEnabled,omitempty"`         // default true
 	ServiceAccountsEnabled  bool   `json:"serviceAccountsEnabled,omitempty" yaml:"serviceAccountsEnabled,omitempty"`
 
+	DirectAccessGrantsEnabled bool `json:"directAccessGrantsEnabled,omitempty" yaml:"directAccessGrantsEnabled,omitempty"` // the password grant
+
 	RedirectURIs           []string `json:"redirectUris,omitempty" yaml:"redirectUris,omitempty"`
 	PostLogoutRedirectURIs []string `json:"postLogoutRedirectUris,omitempty" yaml:"postLogoutRedirectUris,omitempty"` // unset or "+": the redirect URIs
 	WebOrigins             []string `json:"webOrigins,omitempty" yaml:"webOrigins,omitempty"`                         // for CORS; "+": the origins of the redirect URIs

@@ -35,6 +35,8 @@ type Client struct {
 	StandardFlowEnabled     bool   `json:"standardFlowEnabled"`
 	ServiceAccountsEnabled  bool   `json:"serviceAccountsEnabled"`
 
+	DirectAccessGrantsEnabled bool `json:"directAccessGrantsEnabled,omitempty"` // the password grant, see RFC 9700 §2.4
+
 	RedirectURIs           []string `json:"redirectUris,omitempty"`
 	PostLogoutRedirectURIs []string `json:"postLogoutRedirectUris,omitempty"`
 	WebOrigins             []string `json:"webOrigins,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/token"
 	"github.com/tegata/tegata/issuer/user"
+	"github.com/tegata/tegata/issuer/userauth"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -33,6 +35,7 @@ type Sessions interface {
 	RedeemCode(ctx context.Context, p session.Redeeming) (session.Code, session.Grant, error)
 	Refresh(ctx context.Context, p session.Refreshing) (session.Grant, error)
 	Alive(ctx context.Context, sub session.Subject) error
+	OpenDirect(ctx context.Context, d session.Direct) (session.Grant, error)
 	Exchange(ctx context.Context, e session.Exchanging) (session.Grant, error)
 }
 
@@ -47,6 +50,11 @@ type Tokens interface {
 	MintClient(ctx context.Context, r realm.Realm, o token.ClientOrder) (token.Set, error)
 	MintUser(ctx context.Context, r realm.Realm, o token.Order) (token.Set, error)
 	Read(ctx context.Context, r realm.Realm, compact string) (token.Read, error)
+}
+
+// People finds out who somebody is; userauth.Authenticator does.
+type People interface {
+	Password(ctx context.Context, r realm.Realm, username, password, address string) (user.User, error)
 }
 
 // Directory finds clients that others name; client.Clients does.
@@ -65,6 +73,7 @@ var (
 	_ Sessions   = (*session.Sessions)(nil)
 	_ Tokens     = (*token.Tokens)(nil)
 	_ Users      = (*user.Users)(nil)
+	_ People     = (*userauth.Authenticator)(nil)
 	_ Directory  = (*client.Clients)(nil)
 )
 
@@ -78,6 +87,7 @@ type Config struct {
 	Logger   *slog.Logger
 
 	Directory Directory
+	People    People
 
 	Minted func(grantType string)         // called after each success, for counting
 	Reused func(reason revocation.Reason) // called when a code or refresh token came back
@@ -100,12 +110,26 @@ type request struct {
 	realm   realm.Realm
 	client  client.Client
 	form    oauth.Form
+	address string          // the caller's, as the connection or a trusted proxy says
+	agent   string          // its User-Agent
 	binding session.Binding // what the request has proved to hold
+}
+
+// maxAgent bounds what is kept of a User-Agent, in bytes.
+const maxAgent = 255
+
+func newRequest(req *http.Request, r realm.Realm, c client.Client, form oauth.Form) request {
+	address, _, err := net.SplitHostPort(req.RemoteAddr)
+	if err != nil {
+		address = req.RemoteAddr
+	}
+	agent := req.UserAgent()
+	return request{realm: r, client: c, form: form, address: address, agent: agent[:min(len(agent), maxAgent)]}
 }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.Directory == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Proofs == nil || c.Logger == nil {
+	if c.Clients == nil || c.Directory == nil || c.People == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Proofs == nil || c.Logger == nil {
 		return nil, errors.New("grant: every field of Config but the hooks is required")
 	}
 	if c.Minted == nil {
@@ -118,6 +142,7 @@ func New(c Config) (*Handler, error) {
 	h.grants = []grant{
 		{oauth.GrantAuthorizationCode, h.authorizationCode},
 		{oauth.GrantClientCredentials, h.clientCredentials},
+		{oauth.GrantPassword, h.password},
 		{oauth.GrantRefreshToken, h.refreshToken},
 		{oauth.GrantTokenExchange, h.tokenExchange},
 	}
@@ -153,7 +178,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 	if !clientauth.AllowOrigin(w, req, caller.Client) {
 		return
 	}
-	answer, err := h.decide(w, req, g, request{realm: r, client: caller.Client, form: form})
+	answer, err := h.decide(w, req, g, newRequest(req, r, caller.Client, form))
 	if err != nil {
 		h.refuse(w, req, g.name, caller.Client, err)
 		return

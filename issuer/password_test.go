@@ -1,0 +1,28 @@
+package issuer_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+)
+
+// TestGuessingAtTheTokenEndpoint is cut short as at the login page, and the
+// right password says no more then than a wrong one.
+func TestGuessingAtTheTokenEndpoint(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	ask := func(password string) (int, map[string]any) {
+		return s.post("token", "direct", "direct-secret", url.Values{
+			"grant_type": {"password"}, "username": {"alice"}, "password": {password},
+		})
+	}
+	if status, answer := ask("pw"); status != http.StatusOK {
+		t.Fatalf("%d %v", status, answer)
+	}
+	for range 20 {
+		ask("bad")
+	}
+	if status, answer := ask("pw"); status != http.StatusBadRequest || answer["error_description"] != "Invalid user credentials" {
+		t.Errorf("after twenty guesses: %d %v", status, answer)
+	}
+}
