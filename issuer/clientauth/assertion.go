@@ -106,7 +106,7 @@ func (a *Authenticator) byAssertion(ctx context.Context, r realm.Realm, p presen
 	if err != nil {
 		return Result{}, err
 	}
-	if err := a.once(ctx, r, cl.ClientID, c.ID, until); err != nil {
+	if err := a.once(ctx, r, "client_assertion", cl.ClientID, c.ID, until); err != nil {
 		return Result{}, err
 	}
 	return Result{Client: cl, Method: MethodPrivateKeyJWT}, nil
@@ -167,9 +167,9 @@ func checkClaims(c claims, r realm.Realm, now time.Time) (time.Time, error) {
 	return until.Add(clockSkew), nil
 }
 
-// once uses up the assertion's jti, which is the client's own name space.
-func (a *Authenticator) once(ctx context.Context, r realm.Realm, clientID, jti string, until time.Time) error {
-	err := a.c.Replay.Once(ctx, r, "client_assertion", clientID+"\x00"+jti, until)
+// once uses up the assertion's jti, which is its issuer's own name space.
+func (a *Authenticator) once(ctx context.Context, r realm.Realm, kind, issuer, jti string, until time.Time) error {
+	err := a.c.Replay.Once(ctx, r, kind, issuer+"\x00"+jti, until)
 	switch {
 	case err == nil:
 		return nil
@@ -185,6 +185,9 @@ func badAssertion(description string, cause error) *oauth.Error {
 	return &oauth.Error{Code: oauth.CodeInvalidClient, Description: description, Status: http.StatusBadRequest, Cause: cause}
 }
 
+// signedJWT begins Keycloak's texts of assertions that fail.
+const signedJWT = "Client authentication with signed JWT failed: "
+
 func signedJWTFailed(why string, cause error) *oauth.Error {
-	return badAssertion("Client authentication with signed JWT failed: "+why, cause)
+	return badAssertion(signedJWT+why, cause)
 }

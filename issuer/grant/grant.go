@@ -27,6 +27,8 @@ import (
 // ClientAuth finds out which client is calling; clientauth.Authenticator does.
 type ClientAuth interface {
 	Authenticate(ctx context.Context, r realm.Realm, req *http.Request, form oauth.Form) (clientauth.Result, error)
+	// Vouched returns the subject of an assertion that the client brings.
+	Vouched(ctx context.Context, r realm.Realm, c client.Client, assertion string) (subject string, err error)
 }
 
 // Sessions is what grants need of session.Sessions.
@@ -65,6 +67,7 @@ type Directory interface {
 // Users is what grants need of user.Users.
 type Users interface {
 	ByID(ctx context.Context, r realm.Realm, id string) (user.User, error)
+	ByUsername(ctx context.Context, r realm.Realm, username string) (user.User, error)
 }
 
 var (
@@ -144,6 +147,7 @@ func New(c Config) (*Handler, error) {
 		{oauth.GrantClientCredentials, h.clientCredentials},
 		{oauth.GrantPassword, h.password},
 		{oauth.GrantRefreshToken, h.refreshToken},
+		{oauth.GrantJWTBearer, h.jwtBearer},
 		{oauth.GrantTokenExchange, h.tokenExchange},
 	}
 	return h, nil

@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/session"
@@ -41,7 +42,7 @@ type direct struct {
 	kind          string // see minting
 	acr           string
 	amr           []string
-	noRefresh     bool
+	vouched       bool // the person was not here: no refresh token, no ID token, no auth_time
 }
 
 // openDirect opens it, and mints.
@@ -51,10 +52,13 @@ func (h *Handler) openDirect(ctx context.Context, req request, d direct) (respon
 			Realm: req.realm, UserID: d.userID, ACR: d.acr, AMR: d.amr, IP: req.address, Agent: req.agent,
 		},
 		ClientID: req.client.ClientID, Scope: d.scope, Binding: req.refreshBinding(),
-		AccessLife: req.accessLife(), Limits: req.limits(), NoRefresh: d.noRefresh,
+		AccessLife: req.accessLife(), Limits: req.limits(), NoRefresh: d.vouched,
 	})
 	if err != nil {
 		return response{}, deadError(err)
 	}
-	return h.mintUser(ctx, req, g, minting{kind: d.kind, noRefresh: d.noRefresh})
+	if d.vouched {
+		g.User.AuthTime = time.Time{}
+	}
+	return h.mintUser(ctx, req, g, minting{kind: d.kind, noRefresh: d.vouched, noID: d.vouched})
 }

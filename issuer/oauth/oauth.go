@@ -25,12 +25,13 @@ const (
 	CodeUnavailable          = "temporarily_unavailable" // §4.1.2.1
 )
 
-// Grant types (RFC 6749 §4, RFC 8693 §2.1).
+// Grant types (RFC 6749 §4, RFC 7523 §2.1, RFC 8693 §2.1).
 const (
 	GrantAuthorizationCode = "authorization_code"
 	GrantRefreshToken      = "refresh_token"
 	GrantClientCredentials = "client_credentials"
 	GrantPassword          = "password"
+	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 	GrantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
