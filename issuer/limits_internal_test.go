@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/grant"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 )
@@ -42,8 +43,8 @@ func TestTheCallerIsWhomTrustedProxiesSaw(t *testing.T) {
 	}
 }
 
-// secretIsRight authenticates by a header.
-type secretIsRight struct{}
+// secretIsRight authenticates by a secret alone.
+type secretIsRight struct{ grant.ClientAuth }
 
 func (secretIsRight) Authenticate(_ context.Context, _ realm.Realm, req *http.Request, form oauth.Form) (clientauth.Result, error) {
 	if form["client_secret"] != "right" {
