@@ -53,6 +53,10 @@ func demoRealm() issuer.Realm {
 				ClientID: "direct", Secret: "direct-secret", StandardFlowEnabled: &no, DirectAccessGrantsEnabled: true,
 				DefaultClientScopes: []string{"profile"}, OptionalClientScopes: []string{"offline_access"}, Audience: []string{"rs"},
 			},
+			{
+				ClientID: "careful", Name: "Careful & Co", Secret: "careful-secret", ConsentRequired: true, RedirectURIs: []string{callback},
+				DefaultClientScopes: []string{"email"}, OptionalClientScopes: []string{"orders:read", "offline_access"}, Audience: []string{"rs"},
+			},
 			{ClientID: "rs", Secret: "rs-secret", StandardFlowEnabled: &no},
 			{ClientID: "gw", Secret: "gw-secret", StandardFlowEnabled: &no, Attributes: map[string]string{"introspection.any.audience": "true"}},
 			{ClientID: "off", Secret: "off-secret", Enabled: &no, RedirectURIs: []string{callback}},

@@ -37,6 +37,7 @@ func (d *doors) routes() []route {
 
 		{"GET POST", oidc + "/auth", d.login.Authorize, false},
 		{"POST", "/realms/{realm}/login-actions/authenticate", d.login.Authenticate, false},
+		{"POST", "/realms/{realm}/login-actions/consent", d.login.Consent, false},
 		{"GET POST", oidc + "/logout", d.logout.ServeRealm, false},
 		{"POST", oidc + "/logout/logout-confirm", d.logout.Confirm, false},
 

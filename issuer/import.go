@@ -225,6 +225,7 @@ func (file Client) over(old client.Client, r realm.Realm, now time.Time) (client
 	c.StandardFlowEnabled = orTrue(file.StandardFlowEnabled)
 	c.ServiceAccountsEnabled = file.ServiceAccountsEnabled
 	c.DirectAccessGrantsEnabled = file.DirectAccessGrantsEnabled
+	c.ConsentRequired = file.ConsentRequired
 	c.RedirectURIs = file.RedirectURIs
 	c.PostLogoutRedirectURIs = file.PostLogoutRedirectURIs
 	c.WebOrigins = file.WebOrigins

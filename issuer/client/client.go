@@ -34,6 +34,7 @@ type Client struct {
 	ClientAuthenticatorType string `json:"clientAuthenticatorType,omitempty"` // "client-secret" (default) or "client-jwt"
 	StandardFlowEnabled     bool   `json:"standardFlowEnabled"`
 	ServiceAccountsEnabled  bool   `json:"serviceAccountsEnabled"`
+	ConsentRequired         bool   `json:"consentRequired,omitempty"` // people are asked before it gets anything of theirs
 
 	DirectAccessGrantsEnabled bool `json:"directAccessGrantsEnabled,omitempty"` // the password grant, see RFC 9700 §2.4
 

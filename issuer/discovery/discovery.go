@@ -118,7 +118,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		ACRValues:             []string{"0", "1"},
 		ResponseTypes:         []string{"code"},
 		SubjectTypes:          []string{"public"},
-		PromptValues:          []string{"none", "login"},
+		PromptValues:          []string{"none", "login", "consent"},
 		IDTokenAlgorithms:     signing,
 		ResponseModes:         h.c.ResponseModes,
 		TokenAuthMethods:      h.c.AuthMethods,

@@ -13,6 +13,9 @@
 //	                                 ▼                         │
 //	                            login page ──► POST authenticate: password
 //
+// Before the code stands consent, for clients that need it: a page, its form
+// (POST consent) and what session remembers of earlier answers.
+//
 // The checked request travels in the login form, sealed for this browser
 // (theme.Forms): nothing is stored for people who have not proved who they
 // are. When it comes back, the client is looked at again, for half an hour may
@@ -26,6 +29,6 @@
 // is never optional; PKCE is asked of every public client and only S256 is
 // taken; cookies are SameSite=Lax, not None, since nothing of ours is framed,
 // and Secure only when our URL is https. So a cross-site POST to this endpoint
-// comes without a session and shows the login page. Consent is not asked for
-// yet.
+// comes without a session and shows the login page. A
+// person who refuses consent stays logged in.
 package login

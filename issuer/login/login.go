@@ -42,6 +42,8 @@ type Sessions interface {
 	Open(ctx context.Context, l session.Login) (session.UserSession, string, error)
 	ByCookie(ctx context.Context, r realm.Realm, cookie string) (session.UserSession, error)
 	IssueCode(ctx context.Context, r realm.Realm, c session.Code) (string, error)
+	Consented(ctx context.Context, r realm.Realm, userID, clientID, scope string) (bool, error)
+	Consent(ctx context.Context, r realm.Realm, userID, clientID, scope string) error
 	End(ctx context.Context, r realm.Realm, sid string, why revocation.Reason) (revocation.Revision, error)
 }
 
@@ -106,18 +108,18 @@ func (h *Handler) Authorize(w http.ResponseWriter, req *http.Request, r realm.Re
 		h.fail(w, req, r, q, err)
 		return
 	}
-	h.dispatch(w, req, r, q)
+	h.dispatch(w, req, r, c, q)
 }
 
 // dispatch is the third gate: the session, or the login page.
-func (h *Handler) dispatch(w http.ResponseWriter, req *http.Request, r realm.Realm, q request) {
+func (h *Handler) dispatch(w http.ResponseWriter, req *http.Request, r realm.Realm, c client.Client, q request) {
 	s, err := h.session(req, r)
 	if err != nil && !errors.Is(err, session.ErrNotFound) {
 		h.fail(w, req, r, q, err)
 		return
 	}
 	if err == nil && !q.needsLogin(s.AuthTime, h.c.Now()) {
-		h.finish(w, req, r, q, s, acrCookie)
+		h.settle(w, req, r, c, q, s, acrCookie)
 		return
 	}
 	if slices.Contains(q.prompt, "none") {
@@ -129,7 +131,8 @@ func (h *Handler) dispatch(w http.ResponseWriter, req *http.Request, r realm.Rea
 
 // Authenticate answers the POST of the login form.
 func (h *Handler) Authenticate(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	q, form, err := h.reopen(req, r)
+	var q request
+	c, form, err := h.reopen(req, r, purpose, &q, &q)
 	if err != nil {
 		h.refuse(w, req, r, err)
 		return
@@ -153,31 +156,30 @@ func (h *Handler) Authenticate(w http.ResponseWriter, req *http.Request, r realm
 		h.fail(w, req, r, q, err)
 		return
 	}
-	h.finish(w, req, r, q, s, acrPassword)
+	h.settle(w, req, r, c, q, s, acrPassword)
 }
 
-// reopen takes the request back from the form, and checks again what may have
-// changed meanwhile.
-func (h *Handler) reopen(req *http.Request, r realm.Realm) (request, oauth.Form, error) {
+// reopen takes what a form was sealed with back into state, and checks again
+// what may have changed meanwhile of the request q in it.
+func (h *Handler) reopen(req *http.Request, r realm.Realm, purpose string, state any, q *request) (client.Client, oauth.Form, error) {
 	if err := h.cross.Check(req); err != nil {
-		return request{}, nil, &theme.Error{Text: "staleForm", Cause: err}
+		return client.Client{}, nil, &theme.Error{Text: "staleForm", Cause: err}
 	}
 	form, err := oauth.ParseForm(req)
 	if err != nil {
-		return request{}, nil, &theme.Error{Text: "invalidRequest", Cause: err}
+		return client.Client{}, nil, &theme.Error{Text: "invalidRequest", Cause: err}
 	}
-	var q request
-	if err := h.c.Forms.Open(req, r.Name, purpose, form["session_code"], &q); err != nil {
-		return request{}, nil, &theme.Error{Text: "staleForm", Cause: err}
+	if err := h.c.Forms.Open(req, r.Name, purpose, form["session_code"], state); err != nil {
+		return client.Client{}, nil, &theme.Error{Text: "staleForm", Cause: err}
 	}
 	c, err := h.client(req.Context(), r, q.ClientID)
 	if err != nil {
-		return request{}, nil, err
+		return client.Client{}, nil, err
 	}
 	if !c.Enabled || !c.StandardFlowEnabled || !c.AllowsRedirect(q.RedirectURI) {
-		return request{}, nil, &theme.Error{Text: "clientDisabled"}
+		return client.Client{}, nil, &theme.Error{Text: "clientDisabled"}
 	}
-	return q, form, nil
+	return c, form, nil
 }
 
 // open starts a new session in place of the one the browser had.
@@ -193,7 +195,6 @@ func (h *Handler) open(w http.ResponseWriter, req *http.Request, r realm.Realm, 
 	if err != nil {
 		return session.UserSession{}, err
 	}
-	h.c.Forms.Forget(w, r.Name)
 	http.SetCookie(w, &http.Cookie{
 		Name: SessionCookie, Value: cookie, Path: "/realms/" + r.Name + "/",
 		HttpOnly: true, Secure: h.c.Secure, SameSite: http.SameSiteLaxMode,
@@ -201,11 +202,16 @@ func (h *Handler) open(w http.ResponseWriter, req *http.Request, r realm.Realm, 
 	return s, nil
 }
 
-// finish gives the client its code.
-func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, s session.UserSession, acr string) {
+// finish gives the client its code. A login ends the forms that were open in
+// the browser before it.
+func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm, c client.Client, q request, s session.UserSession, acr string) {
+	if acr == acrPassword {
+		h.c.Forms.Forget(w, r.Name)
+	}
 	code, err := h.c.Sessions.IssueCode(req.Context(), r, session.Code{
 		SessionID: s.ID, ClientID: q.ClientID, RedirectURI: q.RedirectURI, Scope: q.Scope,
 		Nonce: q.Nonce, CodeChallenge: q.Challenge, ACR: acr, AuthTime: s.AuthTime,
+		Consented: c.ConsentRequired,
 	})
 	if err != nil {
 		h.fail(w, req, r, q, err)

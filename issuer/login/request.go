@@ -34,6 +34,7 @@ type request struct {
 	Nonce       string `json:"n,omitempty"`
 	Scope       string `json:"s,omitempty"` // granted, not asked for
 	Challenge   string `json:"p,omitempty"` // PKCE, S256
+	AskConsent  bool   `json:"o,omitempty"` // whatever is remembered
 
 	// Only for the first look, not for the form.
 	maxAge    int64 // seconds, or noMaxAge
@@ -207,6 +208,7 @@ func validChallenge(s string) bool {
 // Keycloak does.
 func (r *request) readPrompt(p parameters, _ client.Client) error {
 	r.prompt = strings.Fields(p.get("prompt"))
+	r.AskConsent = slices.Contains(r.prompt, "consent")
 	if len(r.prompt) > 1 && slices.Contains(r.prompt, "none") {
 		return oauth.InvalidRequest("Invalid parameter: prompt") // OpenID Connect Core §3.1.2.1
 	}

@@ -141,11 +141,15 @@ func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, wh
 	})
 }
 
-// EndConsent ends what a client has of a user, in every session, offline ones
-// too: consent was withdrawn. The revision is 0 if there was nothing.
+// EndConsent withdraws a consent: it is forgotten, and what the client has of
+// the user ends in every session, offline ones too. The revision is 0 if there
+// was no session.
 func (s *Sessions) EndConsent(ctx context.Context, r realm.Realm, userID, clientID string) (revocation.Revision, error) {
 	now := s.now()
 	rev, err := s.store.Write(ctx, func(tx Tx) error {
+		if err := tx.DeleteConsent(r.ID, userID, clientID); err != nil {
+			return err
+		}
 		all, err := tx.UserSessionsOf(r.ID, userID)
 		if err != nil {
 			return err

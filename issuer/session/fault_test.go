@@ -105,6 +105,14 @@ func (v faultyView) DueNotices(now time.Time, limit int) ([]session.Notice, erro
 	return or(v.f, func() ([]session.Notice, error) { return v.v.DueNotices(now, limit) })
 }
 
+func (v faultyView) Consent(realmID, userID, clientID string) (session.Consent, error) {
+	return or(v.f, func() (session.Consent, error) { return v.v.Consent(realmID, userID, clientID) })
+}
+
+func (v faultyView) ConsentsOf(realmID, userID string) ([]session.Consent, error) {
+	return or(v.f, func() ([]session.Consent, error) { return v.v.ConsentsOf(realmID, userID) })
+}
+
 type faultyTx struct {
 	faultyView
 	tx session.Tx
@@ -138,6 +146,12 @@ func (t faultyTx) DeleteClientSession(sid, clientID string) error {
 }
 
 func (t faultyTx) PutSingleUse(u session.SingleUse) error { return t.do(t.tx.PutSingleUse(u)) }
+
+func (t faultyTx) PutConsent(c session.Consent) error { return t.do(t.tx.PutConsent(c)) }
+
+func (t faultyTx) DeleteConsent(realmID, userID, clientID string) error {
+	return t.do(t.tx.DeleteConsent(realmID, userID, clientID))
+}
 
 func (t faultyTx) PutNotice(n session.Notice) error { return t.do(t.tx.PutNotice(n)) }
 
@@ -257,6 +271,19 @@ func TestAFaultAnywhereLeavesNothing(t *testing.T) {
 			g := w.login()
 			return func(s *session.Sessions) error {
 				_, err := s.End(t.Context(), w.realm, g.User.ID, revocation.ReasonLogout)
+				return err
+			}
+		}},
+		"Consent": {prepare: func(w *world) func(*session.Sessions) error {
+			return func(s *session.Sessions) error {
+				return s.Consent(t.Context(), w.realm, "u-1", "shop", "email")
+			}
+		}},
+		"EndConsent": {prepare: func(w *world) func(*session.Sessions) error {
+			w.login()
+			w.must(w.Consent(t.Context(), w.realm, "u-1", "shop", "email"))
+			return func(s *session.Sessions) error {
+				_, err := s.EndConsent(t.Context(), w.realm, "u-1", "shop")
 				return err
 			}
 		}},

@@ -108,6 +108,7 @@ type Code struct {
 	ACR           string
 	AuthTime      time.Time
 	Asked         Asked
+	Consented     bool   // it needs the user's consent, which may be withdrawn meanwhile
 	DPoPKey       string // dpop_jkt, RFC 9449 §10: the key whose proof has to come with the code
 }
 

@@ -45,6 +45,9 @@ func (o opening) redeem(tx Tx, c storedCode) (Grant, error) {
 	if c.Rev < l.clientStanding.NotBefore {
 		return Grant{}, &Dead{Revoked}
 	}
+	if err := checkConsent(tx, o.realm, l.user.UserID, c); err != nil {
+		return Grant{}, err
+	}
 	return o.open(tx, l, wanted{c.ClientID, c.Scope, c.Asked})
 }
 

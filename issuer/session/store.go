@@ -40,6 +40,9 @@ type View interface {
 	Family(id string) (Family, error)
 	SingleUse(hash []byte) (SingleUse, error)
 
+	Consent(realmID, userID, clientID string) (Consent, error)
+	ConsentsOf(realmID, userID string) ([]Consent, error) // by client_id
+
 	// Notified are the client_ids in a user session of clients that want to be
 	// told of its end, in order.
 	Notified(realmID, sid string) ([]string, error)
@@ -77,6 +80,9 @@ type Tx interface {
 
 	// PutSingleUse inserts, or replaces the value of the same hash.
 	PutSingleUse(SingleUse) error
+
+	PutConsent(Consent) error // by RealmID, UserID and ClientID
+	DeleteConsent(realmID, userID, clientID string) error
 
 	// PutNotice inserts, or replaces that of the same session and client.
 	PutNotice(Notice) error

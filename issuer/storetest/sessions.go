@@ -23,6 +23,7 @@ var sessionTests = []test{
 	{"a sweep is bounded and takes the expired only", testSweep},
 	{"a snapshot stays", testSnapshot},
 	{"a notice is taken by one only", testNotices},
+	{"a consent is a user's to a client in a realm", testConsents},
 }
 
 // userSession is one with every field set.
@@ -439,6 +440,38 @@ func testNotices(t *testing.T, s Store) {
 		same(t, "who wants to know", []string{"shop"}, got)
 		none, err2 := v.Notified("r-2", "s-9")
 		same(t, "who wants to know in another realm", []string(nil), none)
+		return errors.Join(err, err2)
+	})
+}
+
+func testConsents(t *testing.T, s Store) {
+	consent := func(realmID, userID, clientID string) session.Consent {
+		return session.Consent{
+			RealmID: realmID, UserID: userID, ClientID: clientID, Scope: "email profile", Created: noon, Updated: noon.Add(time.Microsecond),
+		}
+	}
+	mine, other := consent("r-1", "u-1", "shop"), consent("r-1", "u-1", "app")
+	write(t, s, func(tx session.Tx) error {
+		return errors.Join(tx.PutConsent(mine), tx.PutConsent(other), tx.PutConsent(consent("r-2", "u-1", "shop")), tx.PutConsent(consent("r-1", "u-2", "shop")))
+	})
+	mine.Scope, mine.Updated = "email", noon.Add(time.Hour)
+	write(t, s, func(tx session.Tx) error { return tx.PutConsent(mine) })
+	read(t, s, func(v session.View) error {
+		got, err := v.Consent("r-1", "u-1", "shop")
+		same(t, "the consent, replaced", mine, got)
+		all, err2 := v.ConsentsOf("r-1", "u-1")
+		same(t, "the user's, by client", []session.Consent{other, mine}, all)
+		return errors.Join(err, err2)
+	})
+	write(t, s, func(tx session.Tx) error {
+		return errors.Join(tx.DeleteConsent("r-1", "u-1", "shop"), tx.DeleteConsent("r-1", "u-1", "shop"))
+	})
+	read(t, s, func(v session.View) error {
+		if _, err := v.Consent("r-1", "u-1", "shop"); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("after it was deleted: %v", err)
+		}
+		_, err := v.Consent("r-1", "u-2", "shop")
+		_, err2 := v.Consent("r-2", "u-1", "shop")
 		return errors.Join(err, err2)
 	})
 }

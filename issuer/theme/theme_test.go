@@ -73,6 +73,12 @@ func TestPagesSpeakTheReadersLanguage(t *testing.T) {
 	}
 }
 
+// consentData is what the page consent is given.
+type consentData struct {
+	Action, State, Client string
+	Scopes                []string
+}
+
 // What the page logging-out is given.
 type (
 	app        struct{ Name, URL string }
@@ -87,6 +93,7 @@ func TestPagesEscapeWhatOthersSent(t *testing.T) {
 	const evil = `"><script>alert(1)</script>`
 	pages := []Page{
 		{Name: "login", Realm: evil, Data: loginData{Action: evil, State: evil, Username: evil, Message: evil}},
+		{Name: "consent", Realm: evil, Data: consentData{evil, evil, evil, []string{evil}}},
 		{Name: "error", Realm: evil, Data: evil},
 		{Name: "logout-confirm", Realm: evil, Data: struct{ Action, State string }{evil, evil}},
 		{Name: "logged-out", Realm: evil},
@@ -108,6 +115,7 @@ func TestEveryPageHasAPolicyThatItsContentFits(t *testing.T) {
 	t.Parallel()
 	pages := []Page{
 		{Name: "login", Data: loginData{}},
+		{Name: "consent", Data: consentData{}},
 		{Name: "error", Data: "x"},
 		{Name: "logged-out"},
 		{Name: "logging-out", Data: loggingOut{}},
