@@ -57,6 +57,10 @@ func demoRealm() issuer.Realm {
 				ClientID: "careful", Name: "Careful & Co", Secret: "careful-secret", ConsentRequired: true, RedirectURIs: []string{callback},
 				DefaultClientScopes: []string{"email"}, OptionalClientScopes: []string{"orders:read", "offline_access"}, Audience: []string{"rs"},
 			},
+			{
+				ClientID: "pushing", Secret: "pushing-secret", RedirectURIs: []string{callback},
+				Attributes: map[string]string{"require.pushed.authorization.requests": "true"},
+			},
 			{ClientID: "rs", Secret: "rs-secret", StandardFlowEnabled: &no},
 			{ClientID: "gw", Secret: "gw-secret", StandardFlowEnabled: &no, Attributes: map[string]string{"introspection.any.audience": "true"}},
 			{ClientID: "off", Secret: "off-secret", Enabled: &no, RedirectURIs: []string{callback}},

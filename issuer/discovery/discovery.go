@@ -92,6 +92,8 @@ type metadata struct {
 	RevocationEndpoint     string   `json:"revocation_endpoint"`
 	RevocationAuthMethods  []string `json:"revocation_endpoint_auth_methods_supported"`
 	RevocationAlgorithms   []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	PushedEndpoint         string   `json:"pushed_authorization_request_endpoint"`
+	PushedOnly             bool     `json:"require_pushed_authorization_requests"`
 	IssInAuthorizationResp bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
@@ -135,6 +137,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		RevocationEndpoint:     protocol + "/revoke",
 		RevocationAuthMethods:  h.c.AuthMethods,
 		RevocationAlgorithms:   algorithms,
+		PushedEndpoint:         protocol + "/ext/par/request",
 		IssInAuthorizationResp: true,
 	}, "no-cache, must-revalidate, no-transform, no-store")
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
@@ -44,7 +45,14 @@ type Sessions interface {
 	IssueCode(ctx context.Context, r realm.Realm, c session.Code) (string, error)
 	Consented(ctx context.Context, r realm.Realm, userID, clientID, scope string) (bool, error)
 	Consent(ctx context.Context, r realm.Realm, userID, clientID, scope string) error
+	Push(ctx context.Context, r realm.Realm, clientID string, body []byte, life time.Duration) (string, error)
+	Pushed(ctx context.Context, r realm.Realm, clientID, value string) ([]byte, error)
 	End(ctx context.Context, r realm.Realm, sid string, why revocation.Reason) (revocation.Revision, error)
+}
+
+// ClientAuth finds out which client is calling; clientauth.Authenticator does.
+type ClientAuth interface {
+	Authenticate(ctx context.Context, r realm.Realm, req *http.Request, form oauth.Form) (clientauth.Result, error)
 }
 
 // People authenticates a person; userauth.Authenticator does.
@@ -53,21 +61,23 @@ type People interface {
 }
 
 var (
-	_ Clients  = (*client.Clients)(nil)
-	_ Sessions = (*session.Sessions)(nil)
-	_ People   = (*userauth.Authenticator)(nil)
+	_ Clients    = (*client.Clients)(nil)
+	_ ClientAuth = (*clientauth.Authenticator)(nil)
+	_ Sessions   = (*session.Sessions)(nil)
+	_ People     = (*userauth.Authenticator)(nil)
 )
 
 // Config configures a Handler. All fields but Secure are required.
 type Config struct {
-	Clients  Clients
-	Sessions Sessions
-	People   People
-	Theme    *theme.Theme
-	Forms    *theme.Forms
-	Now      func() time.Time
-	Logger   *slog.Logger
-	Secure   bool // mark cookies for https only
+	Clients    Clients
+	ClientAuth ClientAuth
+	Sessions   Sessions
+	People     People
+	Theme      *theme.Theme
+	Forms      *theme.Forms
+	Now        func() time.Time
+	Logger     *slog.Logger
+	Secure     bool // mark cookies for https only
 }
 
 // Handler is the authorization endpoint and login page of every realm.
@@ -78,7 +88,7 @@ type Handler struct {
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
+	if c.Clients == nil || c.ClientAuth == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
 		return nil, errors.New("login: every field of Config but Secure is required")
 	}
 	return &Handler{c: c, cross: http.NewCrossOriginProtection()}, nil
@@ -97,6 +107,11 @@ func (h *Handler) Authorize(w http.ResponseWriter, req *http.Request, r realm.Re
 	c, err := h.client(req.Context(), r, p.get("client_id"))
 	if err != nil {
 		h.refuse(w, req, r, err)
+		return
+	}
+	said := p
+	if p, err = h.resolve(req.Context(), r, p, c); err != nil {
+		h.broken(w, req, r, c, said, err)
 		return
 	}
 	q, err := destination(p, c)
@@ -211,8 +226,11 @@ func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm
 	code, err := h.c.Sessions.IssueCode(req.Context(), r, session.Code{
 		SessionID: s.ID, ClientID: q.ClientID, RedirectURI: q.RedirectURI, Scope: q.Scope,
 		Nonce: q.Nonce, CodeChallenge: q.Challenge, ACR: acr, AuthTime: s.AuthTime,
-		Consented: c.ConsentRequired,
+		Consented: c.ConsentRequired, Pushed: q.Pushed,
 	})
+	if errors.Is(err, session.ErrReplayed) {
+		err = &oauth.Error{Code: "invalid_request_uri", Cause: err}
+	}
 	if err != nil {
 		h.fail(w, req, r, q, err)
 		return

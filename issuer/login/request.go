@@ -35,6 +35,7 @@ type request struct {
 	Scope       string `json:"s,omitempty"` // granted, not asked for
 	Challenge   string `json:"p,omitempty"` // PKCE, S256
 	AskConsent  bool   `json:"o,omitempty"` // whatever is remembered
+	Pushed      string `json:"u,omitempty"` // the pushed request that this is
 
 	// Only for the first look, not for the form.
 	maxAge    int64 // seconds, or noMaxAge
@@ -46,6 +47,7 @@ type request struct {
 type parameters struct {
 	values   map[string]string
 	repeated []string
+	pushed   string // not empty: they were pushed (RFC 9126), and kept as this
 }
 
 func (p parameters) get(name string) string { return p.values[name] }
@@ -91,14 +93,14 @@ func destination(p parameters, c client.Client) (request, error) {
 	if len(state) > maxParameter {
 		return request{}, &theme.Error{Text: "invalidRequest"}
 	}
-	return request{ClientID: c.ClientID, RedirectURI: uri, Mode: "query", State: state, HasState: hasState}, nil
+	return request{ClientID: c.ClientID, RedirectURI: uri, Mode: "query", State: state, HasState: hasState, Pushed: p.pushed}, nil
 }
 
 // complete is the second gate: the rest of p. Its errors may be sent to r's
 // redirect URI; r says by which response mode, also when there is an error.
 func (r *request) complete(p parameters, c client.Client) error {
 	steps := []func(parameters, client.Client) error{
-		r.checkRepeats, r.readMode, r.readType, r.readSizes, r.readScope, r.readPKCE, r.readPrompt, r.readMaxAge,
+		r.checkRepeats, r.readMode, r.checkPushed, r.readType, r.readSizes, r.readScope, r.readPKCE, r.readPrompt, r.readMaxAge,
 	}
 	for _, step := range steps {
 		if err := step(p, c); err != nil {
@@ -111,6 +113,13 @@ func (r *request) complete(p parameters, c client.Client) error {
 func (r *request) checkRepeats(p parameters, _ client.Client) error {
 	if len(p.repeated) > 0 {
 		return oauth.InvalidRequest("duplicated parameter")
+	}
+	return nil
+}
+
+func (r *request) checkPushed(p parameters, c client.Client) error {
+	if c.PushedOnly() && p.pushed == "" {
+		return oauth.InvalidRequest("Pushed Authorization Request is only allowed.")
 	}
 	return nil
 }
@@ -145,8 +154,11 @@ func (r *request) readType(p parameters, c client.Client) error {
 }
 
 func (r *request) readSizes(p parameters, _ client.Client) error {
-	if p.get("request") != "" || p.get("request_uri") != "" {
+	if p.get("request") != "" {
 		return &oauth.Error{Code: "request_not_supported"}
+	}
+	if p.get("request_uri") != "" {
+		return &oauth.Error{Code: "request_uri_not_supported"}
 	}
 	for _, name := range []string{"nonce", "scope", "login_hint"} {
 		if len(p.get(name)) > maxParameter {

@@ -109,6 +109,7 @@ type Code struct {
 	AuthTime      time.Time
 	Asked         Asked
 	Consented     bool   // it needs the user's consent, which may be withdrawn meanwhile
+	Pushed        string `json:"-"` // the pushed request that it uses up, see Push; empty if none
 	DPoPKey       string // dpop_jkt, RFC 9449 §10: the key whose proof has to come with the code
 }
 
@@ -120,7 +121,8 @@ type storedCode struct {
 }
 
 // IssueCode stores a code and returns its value. The session counts as seen.
-// If it is over, or the client disabled, the error is *Dead.
+// If it is over, or the client disabled, the error is *Dead; if a pushed
+// request was used before, ErrReplayed.
 func (s *Sessions) IssueCode(ctx context.Context, r realm.Realm, c Code) (string, error) {
 	value, err := s.newSecret()
 	if err != nil {
@@ -138,6 +140,9 @@ func (s *Sessions) IssueCode(ctx context.Context, r realm.Realm, c Code) (string
 		}
 		u, _, err := liveUser(tx, r, st.realmStanding, c.SessionID, now)
 		if err != nil {
+			return err
+		}
+		if err := usePushed(tx, r, c.Pushed, now); err != nil {
 			return err
 		}
 		if u.seen(now, settings) {

@@ -1,0 +1,129 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/theme"
+)
+
+// Of pushed requests (RFC 9126): how they are called, how long they wait, and
+// how large they may be, in bytes.
+const (
+	pushedPrefix = "urn:ietf:params:oauth:request_uri:"
+	pushedLife   = time.Minute
+	maxPushed    = 16 << 10
+)
+
+// pushedAnswer is RFC 9126 §2.2.
+type pushedAnswer struct {
+	RequestURI string `json:"request_uri"`
+	ExpiresIn  int64  `json:"expires_in"`
+}
+
+// Push answers a POST to the pushed authorization request endpoint: the
+// request is checked as the authorization endpoint would, but by a client that
+// has said who it is, and kept.
+func (h *Handler) Push(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	form, err := oauth.ParseForm(req)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	caller, err := h.c.ClientAuth.Authenticate(req.Context(), r, req, form)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	if !clientauth.AllowOrigin(w, req, caller.Client) {
+		return
+	}
+	value, err := h.push(req.Context(), r, caller.Client, form)
+	if err != nil {
+		h.log(req, r, caller.Client.ClientID, err)
+		oauth.WriteError(w, err)
+		return
+	}
+	oauth.WriteJSON(w, http.StatusCreated, pushedAnswer{pushedPrefix + value, int64(pushedLife / time.Second)})
+}
+
+func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, form oauth.Form) (string, error) {
+	if form["request_uri"] != "" {
+		return "", oauth.InvalidRequest("It is not allowed to include request_uri to PAR.")
+	}
+	p := parameters{values: maps.Clone(form)}
+	p.values["client_id"] = c.ClientID
+	for _, credential := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
+		delete(p.values, credential)
+	}
+	p.pushed = "now"
+	q, err := destination(p, c)
+	if err != nil {
+		return "", pushedError(err)
+	}
+	if err := q.complete(p, c); err != nil {
+		return "", err
+	}
+	body, err := json.Marshal(p.values)
+	if err != nil {
+		return "", err
+	}
+	if len(body) > maxPushed {
+		return "", &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "request too large", Status: http.StatusRequestEntityTooLarge}
+	}
+	return h.c.Sessions.Push(ctx, r, c.ClientID, body, pushedLife)
+}
+
+// pushedError is what the page of a wrong destination says, for a client.
+func pushedError(err error) error {
+	var page *theme.Error
+	if !errors.As(err, &page) {
+		return err
+	}
+	description := "Invalid Request"
+	if page.Text == "invalidRedirect" {
+		description = "Invalid parameter: redirect_uri"
+	}
+	e := oauth.InvalidRequest(description)
+	e.Cause = err
+	return e
+}
+
+// resolve is p, or the request that p refers to: of that only client_id is
+// taken from p (RFC 9126 §4, RFC 9101 §6.3).
+func (h *Handler) resolve(ctx context.Context, r realm.Realm, p parameters, c client.Client) (parameters, error) {
+	value, ok := strings.CutPrefix(p.get("request_uri"), pushedPrefix)
+	if !ok {
+		return p, nil
+	}
+	body, err := h.c.Sessions.Pushed(ctx, r, c.ClientID, value)
+	if errors.Is(err, session.ErrNotFound) {
+		return p, &oauth.Error{Code: "invalid_request_uri", Cause: err}
+	}
+	if err != nil {
+		return p, err
+	}
+	pushed := parameters{pushed: value}
+	return pushed, json.Unmarshal(body, &pushed.values)
+}
+
+// broken answers a request that refers to one that is not there or not whole:
+// to the client, if p says by itself where that is, else on a page.
+func (h *Handler) broken(w http.ResponseWriter, req *http.Request, r realm.Realm, c client.Client, p parameters, err error) {
+	q, at := destination(p, c)
+	if at != nil {
+		h.refuse(w, req, r, &theme.Error{Text: "invalidRequest", Cause: err})
+		return
+	}
+	h.fail(w, req, r, q, err)
+}
