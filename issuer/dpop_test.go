@@ -235,16 +235,16 @@ func TestNonces(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	app := demoRealm().Clients[0]
-	app.ClientID, app.Secret = "careful", "careful-secret"
+	app.ClientID, app.Secret = "nonced", "nonced-secret"
 	app.Attributes = map[string]string{"dpop.bound.access.tokens": "true", "dpop.nonce.required": "true"}
 	s.importMore(app)
 	p := newProver(s)
 	form := url.Values{
-		"grant_type": {"authorization_code"}, "code": {newBrowser(t, s).login("careful", "alice", "openid")},
+		"grant_type": {"authorization_code"}, "code": {newBrowser(t, s).login("nonced", "alice", "openid")},
 		"redirect_uri": {callback}, "code_verifier": {verifier},
 	}
 	ask := func(nonce any) (int, http.Header, map[string]any) {
-		header := basic("careful")
+		header := basic("nonced")
 		header.Set("DPoP", p.proof("POST", "token", map[string]any{"nonce": nonce}))
 		return s.call("token", form, header)
 	}
@@ -257,7 +257,7 @@ func TestNonces(t *testing.T) {
 		}
 	}
 	s.clock.Add(int64(5 * time.Minute / 2)) // the code is older than its minute then
-	form.Set("code", newBrowser(t, s).login("careful", "alice", "openid"))
+	form.Set("code", newBrowser(t, s).login("nonced", "alice", "openid"))
 	status, header, answer := ask(nonce)
 	if status != http.StatusOK || header.Get("DPoP-Nonce") == "" {
 		t.Fatalf("%d %v, nonce %q", status, answer, header.Get("DPoP-Nonce"))
@@ -273,15 +273,15 @@ func TestANonceThatIsMissingDoesNotSpendTheCode(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	app := demoRealm().Clients[0]
-	app.ClientID, app.Secret = "careful", "careful-secret"
+	app.ClientID, app.Secret = "nonced", "nonced-secret"
 	app.Attributes = map[string]string{"dpop.nonce.required": "true"}
 	s.importMore(app)
 	p := newProver(s)
 	form := url.Values{
-		"grant_type": {"authorization_code"}, "code": {newBrowser(t, s).login("careful", "alice", "openid")},
+		"grant_type": {"authorization_code"}, "code": {newBrowser(t, s).login("nonced", "alice", "openid")},
 		"redirect_uri": {callback}, "code_verifier": {verifier},
 	}
-	header := basic("careful")
+	header := basic("nonced")
 	header.Set("DPoP", p.proof("POST", "token", nil))
 	_, given, _ := s.call("token", form, header)
 	header.Set("DPoP", p.proof("POST", "token", map[string]any{"nonce": given.Get("DPoP-Nonce")}))

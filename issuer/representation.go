@@ -62,7 +62,7 @@ type Client struct {
 	ServiceAccountsEnabled  bool   `json:"serviceAccountsEnabled,omitempty" yaml:"serviceAccountsEnabled,omitempty"`
 
 	DirectAccessGrantsEnabled bool `json:"directAccessGrantsEnabled,omitempty" yaml:"directAccessGrantsEnabled,omitempty"` // the password grant
-	ConsentRequired bool `json:"consentRequired,omitempty" yaml:"consentRequired,omitempty"` // people are asked before it gets anything of theirs
+	ConsentRequired           bool `json:"consentRequired,omitempty" yaml:"consentRequired,omitempty"`                     // people are asked before it gets anything of theirs
 
 	RedirectURIs           []string `json:"redirectUris,omitempty" yaml:"redirectUris,omitempty"`
 	PostLogoutRedirectURIs []string `json:"postLogoutRedirectUris,omitempty" yaml:"postLogoutRedirectUris,omitempty"` // unset or "+": the redirect URIs
