@@ -110,7 +110,11 @@ func TestAuthorizationErrors(t *testing.T) {
 		{"unknown scope", url.Values{"scope": {"openid bogus"}}, false, "invalid_scope: Invalid scopes: openid bogus"},
 		{"bad response_mode", url.Values{"response_mode": {"bogus"}}, false, "invalid_request: Invalid parameter: response_mode"},
 		{"repeated parameter", url.Values{"scope": {"openid", "openid"}}, false, "invalid_request: duplicated parameter"},
-		{"request object", url.Values{"request": {"x"}}, false, "request_not_supported: "},
+		// RFC 9101 §7.
+		{"request object", url.Values{"request": {"x"}}, false, "invalid_request_object: "},
+		{"request object somewhere", url.Values{"request_uri": {"http://evil.example/object"}}, false, "request_uri_not_supported: "},
+		{"request object here and there", url.Values{"request": {"x"}, "request_uri": {"http://evil.example/object"}}, false, "invalid_request: request and request_uri exclude each other"},
+		{"two request objects", url.Values{"request": {"x", "y"}}, false, "invalid_request: request and request_uri exclude each other"},
 		{"bad max_age", url.Values{"max_age": {"x"}}, false, "invalid_request: Invalid parameter: max_age"},
 		{"huge nonce", url.Values{"nonce": {strings.Repeat("n", 2049)}}, false, "invalid_request: Invalid parameter: nonce"},
 		{"prompt none and login", url.Values{"prompt": {"none login"}}, false, "invalid_request: Invalid parameter: prompt"},

@@ -82,6 +82,8 @@ type metadata struct {
 	Scopes                 []string `json:"scopes_supported"`
 	RequestParameter       bool     `json:"request_parameter_supported"`
 	RequestURIParameter    bool     `json:"request_uri_parameter_supported"`
+	RequestURIRegistered   bool     `json:"require_request_uri_registration"`
+	ObjectAlgorithms       []string `json:"request_object_signing_alg_values_supported"`
 	CodeChallengeMethods   []string `json:"code_challenge_methods_supported"`
 	UILocales              []string `json:"ui_locales_supported"`
 	ProofAlgorithms        []string `json:"dpop_signing_alg_values_supported"`
@@ -130,6 +132,10 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		Claims:                []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "name", "given_name", "family_name", "preferred_username", "email", "acr", "azp", "nonce"},
 		ClaimTypes:            []string{"normal"},
 		Scopes:                append([]string{"openid", "profile", "email"}, r.Settings.Scopes...),
+		RequestParameter:      true,
+		RequestURIParameter:   true,
+		RequestURIRegistered:  true,
+		ObjectAlgorithms:      algorithms,
 		CodeChallengeMethods:  []string{"S256"},
 		UILocales:             []string{"en", "ja"},
 		ProofAlgorithms:       h.c.ProofAlgs,

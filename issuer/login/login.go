@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/oauth"
@@ -55,6 +56,11 @@ type ClientAuth interface {
 	Authenticate(ctx context.Context, r realm.Realm, req *http.Request, form oauth.Form) (clientauth.Result, error)
 }
 
+// Keys checks what clients signed; clientauth.Authenticator does.
+type Keys interface {
+	VerifySigned(ctx context.Context, c client.Client, compact string, accept jose.Accept) ([]byte, error)
+}
+
 // People authenticates a person; userauth.Authenticator does.
 type People interface {
 	Password(ctx context.Context, r realm.Realm, username, password, address string) (user.User, error)
@@ -63,6 +69,7 @@ type People interface {
 var (
 	_ Clients    = (*client.Clients)(nil)
 	_ ClientAuth = (*clientauth.Authenticator)(nil)
+	_ Keys       = (*clientauth.Authenticator)(nil)
 	_ Sessions   = (*session.Sessions)(nil)
 	_ People     = (*userauth.Authenticator)(nil)
 )
@@ -71,6 +78,8 @@ var (
 type Config struct {
 	Clients    Clients
 	ClientAuth ClientAuth
+	Keys       Keys
+	HTTP       *http.Client // fetches request objects
 	Sessions   Sessions
 	People     People
 	Theme      *theme.Theme
@@ -88,7 +97,7 @@ type Handler struct {
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.ClientAuth == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
+	if c.Clients == nil || c.ClientAuth == nil || c.Keys == nil || c.HTTP == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
 		return nil, errors.New("login: every field of Config but Secure is required")
 	}
 	return &Handler{c: c, cross: http.NewCrossOriginProtection()}, nil

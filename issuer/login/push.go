@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +68,10 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, form
 		delete(p.values, credential)
 	}
 	p.pushed = "now"
+	p, err := h.resolve(ctx, r, p, c)
+	if err != nil {
+		return "", err
+	}
 	q, err := destination(p, c)
 	if err != nil {
 		return "", pushedError(err)
@@ -74,7 +79,7 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, form
 	if err := q.complete(p, c); err != nil {
 		return "", err
 	}
-	body, err := json.Marshal(p.values)
+	body, err := json.Marshal(keptRequest{p.values, p.byValue})
 	if err != nil {
 		return "", err
 	}
@@ -99,22 +104,48 @@ func pushedError(err error) error {
 	return e
 }
 
-// resolve is p, or the request that p refers to: of that only client_id is
-// taken from p (RFC 9126 §4, RFC 9101 §6.3).
+// resolve is p, or the request that p refers to: of p only client_id is taken
+// then (RFC 9126 §4, RFC 9101 §6.3).
 func (h *Handler) resolve(ctx context.Context, r realm.Realm, p parameters, c client.Client) (parameters, error) {
-	value, ok := strings.CutPrefix(p.get("request_uri"), pushedPrefix)
-	if !ok {
+	object, uri := p.get("request"), p.get("request_uri")
+	if object == "" && uri == "" {
 		return p, nil
 	}
+	if object != "" && uri != "" || slices.ContainsFunc(p.repeated, func(name string) bool { return strings.HasPrefix(name, "request") }) {
+		return p, oauth.InvalidRequest("request and request_uri exclude each other") // RFC 9101 §5
+	}
+	if value, ok := strings.CutPrefix(uri, pushedPrefix); ok {
+		return h.findPushed(ctx, r, c, value)
+	}
+	signed := parameters{pushed: p.pushed, byValue: true}
+	var err error
+	if uri != "" {
+		signed.byValue, signed.byReference = false, true
+		if object, err = h.fetchObject(ctx, c, uri); err != nil {
+			return p, err
+		}
+	}
+	signed.values, err = h.object(ctx, r, c, object)
+	return signed, err
+}
+
+func (h *Handler) findPushed(ctx context.Context, r realm.Realm, c client.Client, value string) (parameters, error) {
 	body, err := h.c.Sessions.Pushed(ctx, r, c.ClientID, value)
 	if errors.Is(err, session.ErrNotFound) {
-		return p, &oauth.Error{Code: "invalid_request_uri", Cause: err}
+		return parameters{}, &oauth.Error{Code: "invalid_request_uri", Cause: err}
 	}
 	if err != nil {
-		return p, err
+		return parameters{}, err
 	}
-	pushed := parameters{pushed: value}
-	return pushed, json.Unmarshal(body, &pushed.values)
+	var kept keptRequest
+	err = json.Unmarshal(body, &kept)
+	return parameters{values: kept.Values, pushed: value, byValue: kept.Signed}, err
+}
+
+// keptRequest is a pushed request as it is kept.
+type keptRequest struct {
+	Values map[string]string `json:"values"`
+	Signed bool              `json:"signed"` // they came in a request object
 }
 
 // broken answers a request that refers to one that is not there or not whole:

@@ -47,7 +47,10 @@ type request struct {
 type parameters struct {
 	values   map[string]string
 	repeated []string
-	pushed   string // not empty: they were pushed (RFC 9126), and kept as this
+
+	byValue, byReference bool // they came in a request object (RFC 9101)
+
+	pushed string // not empty: they were pushed (RFC 9126), and kept as this
 }
 
 func (p parameters) get(name string) string { return p.values[name] }
@@ -100,7 +103,7 @@ func destination(p parameters, c client.Client) (request, error) {
 // redirect URI; r says by which response mode, also when there is an error.
 func (r *request) complete(p parameters, c client.Client) error {
 	steps := []func(parameters, client.Client) error{
-		r.checkRepeats, r.readMode, r.checkPushed, r.readType, r.readSizes, r.readScope, r.readPKCE, r.readPrompt, r.readMaxAge,
+		r.checkRepeats, r.readMode, r.checkPushed, r.checkObject, r.readType, r.readSizes, r.readScope, r.readPKCE, r.readPrompt, r.readMaxAge,
 	}
 	for _, step := range steps {
 		if err := step(p, c); err != nil {
@@ -122,6 +125,15 @@ func (r *request) checkPushed(p parameters, c client.Client) error {
 		return oauth.InvalidRequest("Pushed Authorization Request is only allowed.")
 	}
 	return nil
+}
+
+// checkObject is RFC 9101 §10.5, require_signed_request_object.
+func (r *request) checkObject(p parameters, c client.Client) error {
+	need := c.RequiresObject()
+	if need == (client.RequestObject{}) || need.ByValue && p.byValue || need.ByReference && p.byReference {
+		return nil
+	}
+	return oauth.InvalidRequest("Client requires a signed request object")
 }
 
 // responseModes are the ways an answer can travel.
@@ -154,12 +166,6 @@ func (r *request) readType(p parameters, c client.Client) error {
 }
 
 func (r *request) readSizes(p parameters, _ client.Client) error {
-	if p.get("request") != "" {
-		return &oauth.Error{Code: "request_not_supported"}
-	}
-	if p.get("request_uri") != "" {
-		return &oauth.Error{Code: "request_uri_not_supported"}
-	}
 	for _, name := range []string{"nonce", "scope", "login_hint"} {
 		if len(p.get(name)) > maxParameter {
 			return oauth.InvalidRequest("Invalid parameter: " + name)
