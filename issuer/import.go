@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -196,7 +197,10 @@ func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client) e
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
-	c, err := file.over(old, r, i.c.Now())
+	c, err := file.over(old, r)
+	if err == nil {
+		c, err = i.withSecret(c, file)
+	}
 	if err != nil {
 		return err
 	}
@@ -214,7 +218,7 @@ func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client) e
 }
 
 // over is the client as the file wants it, on top of what the store has.
-func (file Client) over(old client.Client, r realm.Realm, now time.Time) (client.Client, error) {
+func (file Client) over(old client.Client, r realm.Realm) (client.Client, error) {
 	c := old
 	c.RealmID = r.ID
 	c.ClientID = file.ClientID
@@ -244,13 +248,34 @@ func (file Client) over(old client.Client, r realm.Realm, now time.Time) (client
 		}
 		c.JWKS = set
 	}
-	switch {
-	case file.Secret == "":
+	return c, nil
+}
+
+// withSecret gives c the file's secret: sealed if the client signs with it,
+// and else as a hash.
+func (i *Issuer) withSecret(c client.Client, file Client) (client.Client, error) {
+	if c.ClientAuthenticatorType == client.AuthSecretJWT {
 		c.SecretHash = ""
-	case old.SecretHash == "" || !old.CheckSecret(file.Secret, now):
+		return i.withSealed(c, file)
+	}
+	c.SecretHash, c.SecretSealed = "", nil
+	if file.Secret != "" {
 		c.SecretHash = client.HashSecret(file.Secret)
 	}
 	return c, nil
+}
+
+// withSealed seals anew only if it must, so that the same file changes nothing.
+func (i *Issuer) withSealed(c client.Client, file Client) (_ client.Client, err error) {
+	if len(file.Secret) < client.MinSignSecret {
+		return c, fmt.Errorf("a secret to sign with has %d bytes or more (RFC 7518 §3.2)", client.MinSignSecret)
+	}
+	old, newest, err := i.secrets.Open(c)
+	if err == nil && newest && subtle.ConstantTimeCompare(old, []byte(file.Secret)) == 1 {
+		return c, nil
+	}
+	c.SecretSealed, err = i.secrets.Seal(c, file.Secret)
+	return c, err
 }
 
 func (i *Issuer) importUser(ctx context.Context, r realm.Realm, file User) error {

@@ -143,6 +143,7 @@ type Issuer struct {
 	keys      *keys.Keys
 	sessions  *session.Sessions
 	tokens    *token.Tokens
+	secrets   *clientauth.Secrets
 	upstream  *watch.Upstream
 	messenger *backchannel.Messenger
 	metrics   *metrics
@@ -165,6 +166,9 @@ func New(c Config) (*Issuer, error) {
 		return nil, fmt.Errorf("issuer: registering metrics: %w", err)
 	}
 	if i.keys, err = keys.New(keys.Config{Store: c.Stores.Keys, Seal: c.Seal, OtherSeals: c.OtherSeals, Now: c.Now, Rand: c.Rand}); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	if i.secrets, err = clientauth.NewSecrets(c.Rand, append([][]byte{c.Seal}, c.OtherSeals...)...); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	if i.sessions, err = session.New(session.Config{Store: c.Stores.Sessions, Now: c.Now, Rand: c.Rand, Logger: c.Logger}); err != nil {
@@ -213,7 +217,7 @@ type doors struct {
 func (i *Issuer) newDoors() (*doors, error) {
 	clients, err := clientauth.New(clientauth.Config{
 		Clients: i.clients, Replay: i.sessions, Replayed: session.ErrReplayed,
-		Now: i.c.Now, HTTP: i.c.HTTP, Logger: i.c.Logger,
+		Secrets: i.secrets, Now: i.c.Now, HTTP: i.c.HTTP, Logger: i.c.Logger,
 	})
 	if err != nil {
 		return nil, err

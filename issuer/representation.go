@@ -54,10 +54,11 @@ type Client struct {
 	Name     string `json:"name,omitempty" yaml:"name,omitempty"`
 	Enabled  *bool  `json:"enabled,omitempty" yaml:"enabled,omitempty"` // default true
 
-	// Secret is the client secret in clear; at rest only its hash is kept.
+	// Secret is the client secret in clear; at rest only its hash is kept, or with
+	// client-secret-jwt, which signs with it, the secret itself, sealed.
 	Secret                  string `json:"secret,omitempty" yaml:"secret,omitempty"`
 	PublicClient            bool   `json:"publicClient,omitempty" yaml:"publicClient,omitempty"`
-	ClientAuthenticatorType string `json:"clientAuthenticatorType,omitempty" yaml:"clientAuthenticatorType,omitempty"` // "client-secret" (default) or "client-jwt"
+	ClientAuthenticatorType string `json:"clientAuthenticatorType,omitempty" yaml:"clientAuthenticatorType,omitempty"` // client-secret (default), client-jwt, client-secret-jwt
 	StandardFlowEnabled     *bool  `json:"standardFlowEnabled,omitempty" yaml:"standardFlowEnabled,omitempty"`         // default true
 	ServiceAccountsEnabled  bool   `json:"serviceAccountsEnabled,omitempty" yaml:"serviceAccountsEnabled,omitempty"`
 

@@ -36,7 +36,8 @@ const MaxCompact = 16 << 10
 // Algorithm is a JWS alg value (RFC 7518 §3.1).
 type Algorithm string
 
-// The asymmetric algorithms; HS512 is for tokens an issuer reads back itself.
+// The asymmetric algorithms; HS512 is for tokens an issuer reads back itself,
+// HS256 for what clients sign with a secret that both know.
 const (
 	ES256 Algorithm = "ES256"
 	ES384 Algorithm = "ES384"
@@ -48,6 +49,7 @@ const (
 	PS384 Algorithm = "PS384"
 	PS512 Algorithm = "PS512"
 	EdDSA Algorithm = "EdDSA"
+	HS256 Algorithm = "HS256"
 	HS512 Algorithm = "HS512"
 )
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rsa"
+	"crypto/sha256"
 	"errors"
 	"math/big"
 	"slices"
@@ -50,17 +51,34 @@ func VerifyHS512(compact string, key []byte, types ...string) (payload []byte, e
 	if len(key) < minHMACKey {
 		return nil, errors.New("HS512 key too short")
 	}
+	return verifyMAC(compact, HS512, func(input []byte) []byte { return mac(key, input) }, types)
+}
+
+// VerifyHS256 is Verify for HS256 with a secret of at least 32 bytes (RFC 7518
+// §3.2), which a client shares with us.
+func VerifyHS256(compact string, key []byte, types ...string) (payload []byte, err error) {
+	if len(key) < sha256.Size {
+		return nil, errors.New("HS256 key too short")
+	}
+	return verifyMAC(compact, HS256, func(input []byte) []byte {
+		m := hmac.New(sha256.New, key)
+		m.Write(input)
+		return m.Sum(nil)
+	}, types)
+}
+
+func verifyMAC(compact string, alg Algorithm, mac func([]byte) []byte, types []string) ([]byte, error) {
 	c, err := parse(compact)
 	if err != nil {
 		return nil, err
 	}
-	if c.header.Algorithm != HS512 {
+	if c.header.Algorithm != alg {
 		return nil, ErrAlgorithm
 	}
 	if err := checkType(c.header.Type, types); err != nil {
 		return nil, err
 	}
-	if !hmac.Equal(c.signature, mac(key, []byte(c.signing))) {
+	if !hmac.Equal(c.signature, mac([]byte(c.signing))) {
 		return nil, ErrSignature
 	}
 	return c.payload, nil

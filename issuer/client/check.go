@@ -48,11 +48,7 @@ func (c Client) checkKind() error {
 	case c.AccessTokenLifespan < 0:
 		return errors.New("accessTokenLifespan is negative")
 	}
-	switch c.ClientAuthenticatorType {
-	case "", "client-secret", "client-jwt":
-		return nil
-	}
-	return fmt.Errorf("clientAuthenticatorType %q: want client-secret or client-jwt", c.ClientAuthenticatorType)
+	return c.checkAuth()
 }
 
 func (c Client) checkAlgorithms() error {

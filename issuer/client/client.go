@@ -22,7 +22,8 @@ import (
 var ErrNotFound = errors.New("client not found")
 
 // Client is one client of a realm. JSON names are those of Keycloak's client
-// representation. Of secrets only hashes are kept.
+// representation. Of secrets only hashes are kept, but for those that clients
+// sign with.
 type Client struct {
 	ID       string `json:"id"` // UUID
 	RealmID  string `json:"-"`
@@ -31,7 +32,7 @@ type Client struct {
 	Enabled  bool   `json:"enabled"`
 
 	PublicClient            bool   `json:"publicClient"`
-	ClientAuthenticatorType string `json:"clientAuthenticatorType,omitempty"` // "client-secret" (default) or "client-jwt"
+	ClientAuthenticatorType string `json:"clientAuthenticatorType,omitempty"` // how it authenticates, see the Auth… constants; empty: AuthSecret
 	StandardFlowEnabled     bool   `json:"standardFlowEnabled"`
 	ServiceAccountsEnabled  bool   `json:"serviceAccountsEnabled"`
 	ConsentRequired         bool   `json:"consentRequired,omitempty"` // people are asked before it gets anything of theirs
@@ -54,6 +55,7 @@ type Client struct {
 	Attributes          map[string]string `json:"attributes,omitempty"`
 
 	SecretHash     string    `json:"-"` // see HashSecret
+	SecretSealed   []byte    `json:"-"` // instead, of a client that signs with its secret (client-secret-jwt)
 	OldSecretHash  string    `json:"-"`
 	OldSecretUntil time.Time `json:"-"`
 }

@@ -72,7 +72,9 @@ func (d *numericDate) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// byAssertion authenticates by private_key_jwt (RFC 7523 §3). The replay check
+// byAssertion authenticates by private_key_jwt or client_secret_jwt (RFC 7523
+// §3, OpenID Connect Core §9): which of them is the client's to have said
+// before, never the assertion's. The replay check
 // comes last, so that only the client itself can use up a jti.
 func (a *Authenticator) byAssertion(ctx context.Context, r realm.Realm, p presented) (Result, error) {
 	if p.assertion == "" {
@@ -96,10 +98,16 @@ func (a *Authenticator) byAssertion(ctx context.Context, r realm.Realm, p presen
 	if err != nil {
 		return Result{}, err
 	}
-	if !found || cl.PublicClient || cl.ClientAuthenticatorType != authenticatorJWT {
+	if !found || cl.PublicClient || !signs(cl) {
 		return Result{}, oauth.InvalidClient(textInvalid)
 	}
-	if err := a.verify(ctx, cl, header.KeyID, p.assertion); err != nil {
+	method := MethodPrivateKeyJWT
+	if cl.ClientAuthenticatorType == client.AuthSecretJWT {
+		method, err = MethodSecretJWT, a.verifySecret(cl, p.assertion)
+	} else {
+		err = a.verify(ctx, cl, header.KeyID, p.assertion)
+	}
+	if err != nil {
 		return Result{}, err
 	}
 	until, err := checkClaims(c, r, a.c.Now())
@@ -109,7 +117,7 @@ func (a *Authenticator) byAssertion(ctx context.Context, r realm.Realm, p presen
 	if err := a.once(ctx, r, "client_assertion", cl.ClientID, c.ID, until); err != nil {
 		return Result{}, err
 	}
-	return Result{Client: cl, Method: MethodPrivateKeyJWT}, nil
+	return Result{Client: cl, Method: method}, nil
 }
 
 // verify checks the signature with the client's registered keys.
@@ -119,6 +127,21 @@ func (a *Authenticator) verify(ctx context.Context, c client.Client, kid, assert
 		return signedJWTFailed("Unable to load public key", err)
 	}
 	if _, _, err := set.Verify(assertion, assertionAccept); err != nil {
+		return signedJWTFailed("Signature on JWT token failed validation", err)
+	}
+	return nil
+}
+
+// verifySecret checks the signature with the client's secret.
+func (a *Authenticator) verifySecret(c client.Client, assertion string) error {
+	if a.c.Secrets == nil || c.SecretSealed == nil {
+		return signedJWTFailed("the client has no secret", nil)
+	}
+	secret, _, err := a.c.Secrets.Open(c)
+	if err != nil {
+		return oauth.ServerError(err)
+	}
+	if _, err := jose.VerifyHS256(assertion, secret, assertionAccept.Types...); err != nil {
 		return signedJWTFailed("Signature on JWT token failed validation", err)
 	}
 	return nil

@@ -1,5 +1,6 @@
 // Package clientauth finds out which client is calling: client_secret_basic,
-// client_secret_post, private_key_jwt, or none for public clients.
+// client_secret_post, client_secret_jwt, private_key_jwt, or none for public
+// clients.
 //
 // It must not know grants or sessions, nor what the client may do.
 //
@@ -28,13 +29,14 @@ import (
 const (
 	MethodBasic         = "client_secret_basic"
 	MethodPost          = "client_secret_post"
+	MethodSecretJWT     = "client_secret_jwt"
 	MethodPrivateKeyJWT = "private_key_jwt"
 	MethodNone          = "none"
 )
 
 // Methods are those that Authenticate knows, for discovery documents.
 func Methods() []string {
-	return []string{MethodPrivateKeyJWT, MethodBasic, MethodPost, MethodNone}
+	return []string{MethodPrivateKeyJWT, MethodBasic, MethodPost, MethodSecretJWT, MethodNone}
 }
 
 // textInvalid is Keycloak's one text for whatever is wrong with a client or its secret.
@@ -43,9 +45,6 @@ const textInvalid = "Invalid client or Invalid client credentials"
 // allowedMethod is the attribute by which a client is held to Basic or post;
 // Keycloak sets it at dynamic registration.
 const allowedMethod = "client.secret.authentication.allowed.method"
-
-// authenticatorJWT is the ClientAuthenticatorType of private_key_jwt.
-const authenticatorJWT = "client-jwt"
 
 // Clients finds clients; *client.Clients does.
 type Clients interface {
@@ -61,7 +60,8 @@ type Replay interface {
 type Config struct {
 	Clients  Clients
 	Replay   Replay
-	Replayed error // by which Replay says "seen before" (session.ErrReplayed); nil: every error of Replay refuses as a replay
+	Replayed error    // by which Replay says "seen before" (session.ErrReplayed); nil: every error of Replay refuses as a replay
+	Secrets  *Secrets // opens what clients sign with; nil: no client can
 	Now      func() time.Time
 	HTTP     *http.Client // for jwks_uri
 	Logger   *slog.Logger // of failed jwks_uri fetches; nil: none
@@ -89,7 +89,7 @@ func New(c Config) (*Authenticator, error) {
 // Result is the calling client.
 type Result struct {
 	Client client.Client
-	Method string // client_secret_basic, client_secret_post, private_key_jwt, none
+	Method string // as the Method… constants have it
 }
 
 // Authenticate identifies the client of a request whose form was parsed.
@@ -120,7 +120,7 @@ func (a *Authenticator) bySecret(ctx context.Context, r realm.Realm, p presented
 		return Result{}, oauth.InvalidClient(textInvalid)
 	case c.PublicClient:
 		return Result{Client: c, Method: MethodNone}, nil
-	case c.ClientAuthenticatorType == authenticatorJWT:
+	case signs(c):
 		return Result{}, badAssertion("Parameter client_assertion_type is missing", nil)
 	case p.secret == "":
 		return Result{}, wrongSecret(textInvalid)
@@ -132,6 +132,11 @@ func (a *Authenticator) bySecret(ctx context.Context, r realm.Realm, p presented
 		return Result{}, wrongSecret(textInvalid)
 	}
 	return Result{Client: c, Method: p.method}, nil
+}
+
+// signs reports whether a client authenticates by assertions.
+func signs(c client.Client) bool {
+	return c.ClientAuthenticatorType == client.AuthJWT || c.ClientAuthenticatorType == client.AuthSecretJWT
 }
 
 // find returns the enabled client of that id, or a stand-in and false.

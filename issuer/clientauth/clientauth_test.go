@@ -109,9 +109,9 @@ func newWorld(t testing.TB) *world {
 		"post":      with("post", func(c *client.Client) { c.Attributes = map[string]string{allowedMethod: MethodPost} }),
 		"none":      with("none", func(c *client.Client) { c.SecretHash = "" }),
 		"jwt": with("jwt", func(c *client.Client) {
-			c.SecretHash, c.ClientAuthenticatorType, c.JWKS = "", authenticatorJWT, publicSet(t, w.key)
+			c.SecretHash, c.ClientAuthenticatorType, c.JWKS = "", client.AuthJWT, publicSet(t, w.key)
 		}),
-		"nokeys": with("nokeys", func(c *client.Client) { c.ClientAuthenticatorType = authenticatorJWT }),
+		"nokeys": with("nokeys", func(c *client.Client) { c.ClientAuthenticatorType = client.AuthJWT }),
 	}
 	var err error
 	w.Authenticator, err = New(Config{Clients: w, Replay: w, Replayed: errReplayed, Now: func() time.Time { return start }})

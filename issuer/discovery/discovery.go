@@ -104,7 +104,7 @@ type metadata struct {
 func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Realm) {
 	protocol := r.Issuer + "/protocol/openid-connect"
 	confidential := slices.DeleteFunc(slices.Clone(h.c.AuthMethods), func(m string) bool { return m == "none" })
-	algorithms := []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
+	algorithms := []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "HS256"}
 	signing, err := h.algorithms(req.Context(), r)
 	if err != nil {
 		oauth.WriteError(w, err)

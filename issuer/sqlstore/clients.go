@@ -11,7 +11,7 @@ import (
 
 var _ client.Tx = (*tx)(nil)
 
-const selectClient = `SELECT id, realm_id, client_id, enabled, body, secret_hash, old_secret_hash, old_secret_until FROM client`
+const selectClient = `SELECT id, realm_id, client_id, enabled, body, secret_hash, old_secret_hash, old_secret_until, secret_sealed FROM client`
 
 // ClientByClientID implements client.View.
 func (t *tx) ClientByClientID(realmID, clientID string) (client.Client, error) {
@@ -41,7 +41,7 @@ func scanClient(row scanner) (client.Client, error) {
 	var body string
 	var secret, oldSecret sql.NullString
 	var oldUntil sql.NullInt64
-	if err := row.Scan(&columns.ID, &columns.RealmID, &columns.ClientID, &columns.Enabled, &body, &secret, &oldSecret, &oldUntil); err != nil {
+	if err := row.Scan(&columns.ID, &columns.RealmID, &columns.ClientID, &columns.Enabled, &body, &secret, &oldSecret, &oldUntil, &columns.SecretSealed); err != nil {
 		return client.Client{}, err
 	}
 	if err := json.Unmarshal([]byte(body), &c); err != nil {
@@ -49,6 +49,7 @@ func scanClient(row scanner) (client.Client, error) {
 	}
 	c.ID, c.RealmID, c.ClientID, c.Enabled = columns.ID, columns.RealmID, columns.ClientID, columns.Enabled
 	c.SecretHash, c.OldSecretHash, c.OldSecretUntil = secret.String, oldSecret.String, timeOf(oldUntil)
+	c.SecretSealed = columns.SecretSealed
 	return c, nil
 }
 
@@ -60,14 +61,15 @@ func (t *tx) PutClient(c client.Client) error {
 	}
 	_, notified := c.BackLogout()
 	_, err = t.q.ExecContext(t.ctx, `
-		INSERT INTO client (id, realm_id, client_id, enabled, body, secret_hash, old_secret_hash, old_secret_until, notified, origin, version)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 1)
+		INSERT INTO client (id, realm_id, client_id, enabled, body, secret_hash, old_secret_hash, old_secret_until, notified, secret_sealed, origin, version)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 1)
 		ON CONFLICT (realm_id, client_id) DO UPDATE SET
 			enabled = excluded.enabled, body = excluded.body, secret_hash = excluded.secret_hash,
 			old_secret_hash = excluded.old_secret_hash, old_secret_until = excluded.old_secret_until, notified = excluded.notified,
+			secret_sealed = excluded.secret_sealed,
 			version = client.version + 1`,
 		c.ID, c.RealmID, c.ClientID, boolean(c.Enabled), string(body),
-		text(c.SecretHash), text(c.OldSecretHash), seconds(c.OldSecretUntil), boolean(notified))
+		text(c.SecretHash), text(c.OldSecretHash), seconds(c.OldSecretUntil), boolean(notified), c.SecretSealed)
 	if err != nil {
 		return fmt.Errorf("upserting client: %w", err)
 	}
