@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -110,13 +112,23 @@ func (b *lockedBuffer) String() string {
 // start starts a server with the demo realm.
 func start(t testing.TB) *server {
 	t.Helper()
+	return startTLS(t, nil, nil)
+}
+
+// startTLS starts one that speaks TLS, if how is not nil, to clients with
+// certificates of cas.
+func startTLS(t testing.TB, how *tls.Config, cas *x509.CertPool) *server {
+	t.Helper()
 	s := &server{t: t, log: newLockedBuffer(), clock: new(atomic.Int64)}
 	web := httptest.NewUnstartedServer(nil)
 	s.base = "http://" + web.Listener.Addr().String()
+	if how != nil {
+		s.base = "https://" + web.Listener.Addr().String()
+	}
 	stores, source := openStores(t)
 	iss, err := issuer.New(issuer.Config{
 		BaseURL: s.base, Stores: stores, WatchSource: source, WatchRealm: "demo",
-		Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: 5 * time.Second,
+		Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: 5 * time.Second, ClientCAs: cas,
 		Now:    func() time.Time { return time.Now().Add(time.Duration(s.clock.Load())) },
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
@@ -128,7 +140,12 @@ func start(t testing.TB) *server {
 		t.Fatal(err)
 	}
 	web.Config.Handler = iss.Handler()
-	web.Start()
+	if how == nil {
+		web.Start()
+	} else {
+		web.TLS = how
+		web.StartTLS()
+	}
 	t.Cleanup(web.Close)
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)

@@ -5,6 +5,7 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -70,6 +71,11 @@ type Config struct {
 	Logger  *slog.Logger          // default: discard
 	Metrics prometheus.Registerer // default: none
 	HTTP    *http.Client          // fetches clients' jwks_uri, posts logout tokens; default: 5 s timeout
+
+	// ClientCAs are the authorities whose certificates clients may authenticate
+	// with (RFC 8705). The TLS in front of Handler then asks for certificates
+	// and need not verify them: tls.RequestClientCert. nil: no mutual TLS.
+	ClientCAs *x509.CertPool
 
 	// WatchSource is the log that watchers follow; one sqlstore.DB is one.
 	WatchSource watch.Source
@@ -217,7 +223,7 @@ type doors struct {
 func (i *Issuer) newDoors() (*doors, error) {
 	clients, err := clientauth.New(clientauth.Config{
 		Clients: i.clients, Replay: i.sessions, Replayed: session.ErrReplayed,
-		Secrets: i.secrets, Now: i.c.Now, HTTP: i.c.HTTP, Logger: i.c.Logger,
+		Secrets: i.secrets, ClientCAs: i.c.ClientCAs, Now: i.c.Now, HTTP: i.c.HTTP, Logger: i.c.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -268,7 +274,7 @@ func (i *Issuer) newDoors() (*doors, error) {
 		return nil, err
 	}
 	d.discovery, err = discovery.New(discovery.Config{
-		Keys: i.keys, Sessions: i.sessions, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(), AuthMethods: clientauth.Methods(),
+		Keys: i.keys, Sessions: i.sessions, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(), AuthMethods: callers.Methods(), MutualTLS: i.c.ClientCAs != nil,
 		ProofAlgs: dpop.Algorithms(),
 	})
 	return &d, err

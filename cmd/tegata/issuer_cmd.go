@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -97,9 +99,15 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 		return nil, err
 	}
 	metrics := newMetrics()
+	var clientCAs *x509.CertPool
+	if c.TLS.ClientCAFile != "" {
+		if clientCAs, err = readCAs("issuer.tls.client_ca_file", c.TLS.ClientCAFile); err != nil {
+			return nil, err
+		}
+	}
 	if s.issuer, err = issuer.New(issuer.Config{
 		BaseURL: c.BaseURL, TrustedProxies: proxies, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db,
-		Logger: log, Metrics: metrics,
+		ClientCAs: clientCAs, Logger: log, Metrics: metrics,
 		NewStore:   errors.Is(statErr, fs.ErrNotExist),
 		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,
 	}); err != nil {
@@ -144,6 +152,12 @@ func (s *issuerServer) assemble(c issuerConfig, metrics prometheus.Gatherer) err
 	webTLS, err := serverTLS("issuer.tls", c.TLS)
 	if err != nil {
 		return err
+	}
+	if webTLS != nil && webTLS.ClientCAs != nil {
+		// The issuer verifies: self-signed certificates are good for some
+		// clients (RFC 8705 §2.2), so that none may fail the handshake, nor
+		// be kept back because no authority was named.
+		webTLS.ClientCAs, webTLS.ClientAuth = nil, tls.RequestClientCert
 	}
 	watchTLS, err := serverTLS("issuer.watch.tls", c.Watch.TLS)
 	if err != nil {

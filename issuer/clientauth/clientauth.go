@@ -1,6 +1,6 @@
 // Package clientauth finds out which client is calling: client_secret_basic,
-// client_secret_post, client_secret_jwt, private_key_jwt, or none for public
-// clients.
+// client_secret_post, client_secret_jwt, private_key_jwt, tls_client_auth,
+// self_signed_tls_client_auth, or none for public clients.
 //
 // It must not know grants or sessions, nor what the client may do.
 //
@@ -15,6 +15,7 @@ package clientauth
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -31,12 +32,19 @@ const (
 	MethodPost          = "client_secret_post"
 	MethodSecretJWT     = "client_secret_jwt"
 	MethodPrivateKeyJWT = "private_key_jwt"
+	MethodTLS           = "tls_client_auth"             // RFC 8705 §2.1
+	MethodSelfSigned    = "self_signed_tls_client_auth" // RFC 8705 §2.2
 	MethodNone          = "none"
 )
 
-// Methods are those that Authenticate knows, for discovery documents.
-func Methods() []string {
-	return []string{MethodPrivateKeyJWT, MethodBasic, MethodPost, MethodSecretJWT, MethodNone}
+// Methods are those that Authenticate can be asked for, for discovery
+// documents: without authorities to trust, TLS asks nobody for a certificate.
+func (a *Authenticator) Methods() []string {
+	methods := []string{MethodPrivateKeyJWT, MethodBasic, MethodPost}
+	if a.c.ClientCAs != nil {
+		methods = append(methods, MethodTLS, MethodSelfSigned)
+	}
+	return append(methods, MethodSecretJWT, MethodNone)
 }
 
 // textInvalid is Keycloak's one text for whatever is wrong with a client or its secret.
@@ -62,9 +70,12 @@ type Config struct {
 	Replay   Replay
 	Replayed error    // by which Replay says "seen before" (session.ErrReplayed); nil: every error of Replay refuses as a replay
 	Secrets  *Secrets // opens what clients sign with; nil: no client can
-	Now      func() time.Time
-	HTTP     *http.Client // for jwks_uri
-	Logger   *slog.Logger // of failed jwks_uri fetches; nil: none
+	// ClientCAs are the authorities whose certificates clients authenticate
+	// with; nil: none can. They need not be what the handshake verifies by.
+	ClientCAs *x509.CertPool
+	Now       func() time.Time
+	HTTP      *http.Client // for jwks_uri
+	Logger    *slog.Logger // of failed jwks_uri fetches; nil: none
 }
 
 // Authenticator finds out which client is calling.
@@ -103,11 +114,12 @@ func (a *Authenticator) Authenticate(ctx context.Context, r realm.Realm, req *ht
 	if p.method == MethodPrivateKeyJWT {
 		return a.byAssertion(ctx, r, p)
 	}
-	return a.bySecret(ctx, r, p)
+	return a.byOther(ctx, r, p, req)
 }
 
-// bySecret authenticates by a secret, or identifies a public client.
-func (a *Authenticator) bySecret(ctx context.Context, r realm.Realm, p presented) (Result, error) {
+// byOther authenticates by a secret or a certificate, or identifies a public
+// client.
+func (a *Authenticator) byOther(ctx context.Context, r realm.Realm, p presented, req *http.Request) (Result, error) {
 	c, found, err := a.find(ctx, r, p.clientID)
 	if err != nil {
 		return Result{}, err
@@ -122,6 +134,10 @@ func (a *Authenticator) bySecret(ctx context.Context, r realm.Realm, p presented
 		return Result{Client: c, Method: MethodNone}, nil
 	case signs(c):
 		return Result{}, badAssertion("Parameter client_assertion_type is missing", nil)
+	case c.MutualTLS() && p.method != MethodNone:
+		return Result{}, oauth.InvalidClient(textInvalid)
+	case c.MutualTLS():
+		return a.byCertificate(ctx, c, req)
 	case p.secret == "":
 		return Result{}, wrongSecret(textInvalid)
 	}

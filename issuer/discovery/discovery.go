@@ -42,6 +42,7 @@ type Config struct {
 	ResponseModes []string // those of the authorization endpoint
 	AuthMethods   []string // how clients authenticate, "none" included
 	ProofAlgs     []string // algorithms of DPoP proofs
+	MutualTLS     bool     // TLS asks clients for certificates
 }
 
 // Handler answers for every realm.
@@ -86,6 +87,7 @@ type metadata struct {
 	ObjectAlgorithms       []string `json:"request_object_signing_alg_values_supported"`
 	CodeChallengeMethods   []string `json:"code_challenge_methods_supported"`
 	UILocales              []string `json:"ui_locales_supported"`
+	CertificateBound       bool     `json:"tls_client_certificate_bound_access_tokens"`
 	ProofAlgorithms        []string `json:"dpop_signing_alg_values_supported"`
 	BackLogout             bool     `json:"backchannel_logout_supported"`
 	BackLogoutSession      bool     `json:"backchannel_logout_session_supported"`
@@ -138,6 +140,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		ObjectAlgorithms:      algorithms,
 		CodeChallengeMethods:  []string{"S256"},
 		UILocales:             []string{"en", "ja"},
+		CertificateBound:      h.c.MutualTLS,
 		ProofAlgorithms:       h.c.ProofAlgs,
 		BackLogout:            true, BackLogoutSession: true, FrontLogout: true, FrontLogoutSession: true,
 		RevocationEndpoint:     protocol + "/revoke",

@@ -115,7 +115,8 @@ type request struct {
 	form    oauth.Form
 	address string          // the caller's, as the connection or a trusted proxy says
 	agent   string          // its User-Agent
-	binding session.Binding // what the request has proved to hold
+	proved  session.Binding // what the request has proved to hold
+	binding session.Binding // what of that its tokens are to be bound to
 }
 
 // maxAgent bounds what is kept of a User-Agent, in bytes.
@@ -195,7 +196,10 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 // for its nonce does not spend the code that came with it.
 func (h *Handler) decide(w http.ResponseWriter, req *http.Request, g grant, asked request) (response, error) {
 	var err error
-	if asked.binding, err = h.possession(w, req, asked); err != nil {
+	if asked.proved, err = h.possession(w, req, asked); err != nil {
+		return response{}, err
+	}
+	if asked.binding, err = asked.bind(); err != nil {
 		return response{}, err
 	}
 	return g.decide(req.Context(), asked)

@@ -20,7 +20,7 @@ func TestCodesOfAnAnnouncedKey(t *testing.T) {
 		"another":                     {"k", "other", "invalid_dpop_proof: DPoP Proof public key thumbprint does not match dpop_jkt"},
 		"no proof":                    {"k", "", "invalid_dpop_proof: DPoP proof is missing"},
 	} {
-		req := request{client: client.Client{ClientID: "app"}, binding: session.Binding{JKT: tt.proved}}
+		req := request{client: client.Client{ClientID: "app"}, proved: session.Binding{JKT: tt.proved}}
 		got := ""
 		if err := req.checkCode(session.Code{ClientID: "app", DPoPKey: tt.announced}); err != nil {
 			got = err.Error()

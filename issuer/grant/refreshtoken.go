@@ -35,7 +35,7 @@ func (h *Handler) refreshToken(ctx context.Context, req request) (response, erro
 		UserID:     read.Token.Subject,
 		FamilyID:   read.FamilyID,
 		Generation: read.Generation,
-		AccessLife: req.accessLife(), Limits: req.limits(), Binding: req.binding,
+		AccessLife: req.accessLife(), Limits: req.limits(), Binding: req.proved,
 	})
 	if errors.Is(err, session.ErrReused) {
 		h.c.Reused(revocation.ReasonRefreshReuse)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/dpop"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
@@ -55,9 +56,13 @@ func presented(req *http.Request) (credential, error) {
 	return c, nil
 }
 
-// possession holds the request to what its token is bound to. A bound token is
-// no bearer token, and a bearer token proves nothing (RFC 9449 §7.1, §7.2).
+// possession holds the request to what its token is bound to: a certificate
+// (RFC 8705 §3), a key. What is bound to a key is no bearer token, and a bearer
+// token proves nothing (RFC 9449 §7.1, §7.2).
 func (h *Handler) possession(w http.ResponseWriter, req *http.Request, r realm.Realm, c client.Client, shown credential, read token.Read) error {
+	if x5t := read.Binding.X5T; x5t != "" && x5t != clientauth.CertificateThumbprint(req) { // no secret: RFC 8705 §3
+		return invalidToken("Client certificate missing, or not the one that the token is bound to", nil)
+	}
 	if (read.Binding.JKT != "") != shown.dpop {
 		return invalidToken("The access token is not of the type "+shown.challenge(), nil)
 	}
