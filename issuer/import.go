@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/tegata/tegata/internal/jose"
@@ -254,6 +256,10 @@ func (file Client) over(old client.Client, r realm.Realm) (client.Client, error)
 // withSecret gives c the file's secret: sealed if the client signs with it,
 // and else as a hash.
 func (i *Issuer) withSecret(c client.Client, file Client) (client.Client, error) {
+	c, err := withRotated(c)
+	if err != nil {
+		return c, err
+	}
 	if c.ClientAuthenticatorType == client.AuthSecretJWT {
 		c.SecretHash = ""
 		return i.withSealed(c, file)
@@ -262,6 +268,34 @@ func (i *Issuer) withSecret(c client.Client, file Client) (client.Client, error)
 	if file.Secret != "" {
 		c.SecretHash = client.HashSecret(file.Secret)
 	}
+	return c, nil
+}
+
+// Attributes of a client whose secret is being rotated, as in Keycloak: the
+// secret before, in clear, and until when it is good, in Unix seconds.
+const (
+	attrRotated      = "client.secret.rotated"
+	attrRotatedUntil = "client.secret.rotated.expiration.time"
+)
+
+// withRotated takes the secret before out of the attributes, which are stored
+// as they are: of it, too, only a hash is.
+func withRotated(c client.Client) (client.Client, error) {
+	c.OldSecretHash, c.OldSecretUntil = "", time.Time{}
+	old := c.Attributes[attrRotated]
+	if old == "" {
+		return c, nil
+	}
+	if c.PublicClient || c.ClientAuthenticatorType == client.AuthSecretJWT {
+		return c, fmt.Errorf("attribute %s: only a client that sends its secret can have two", attrRotated)
+	}
+	until, err := strconv.ParseInt(c.Attributes[attrRotatedUntil], 10, 64)
+	if err != nil || until <= 0 {
+		return c, fmt.Errorf("attribute %s: want Unix seconds, beside %s", attrRotatedUntil, attrRotated)
+	}
+	c.Attributes = maps.Clone(c.Attributes)
+	delete(c.Attributes, attrRotated)
+	c.OldSecretHash, c.OldSecretUntil = client.HashSecret(old), time.Unix(until, 0).UTC()
 	return c, nil
 }
 
