@@ -208,3 +208,27 @@ func FuzzVerifyEmbedded(f *testing.F) {
 		}
 	})
 }
+
+// TestEmbeddedThumbprint is of the key in the header, which must be a public
+// one (RFC 9449 §4.3 7).
+func TestEmbeddedThumbprint(t *testing.T) {
+	t.Parallel()
+	const public = `"kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","crv":"P-256"`
+	token := func(header string) string { return encoding.EncodeToString([]byte(header)) + ".e30.AA" }
+	sum, err := EmbeddedThumbprint(token(`{"alg":"ES256","jwk":{` + public + `}}`))
+	if got := base64.RawURLEncoding.EncodeToString(sum[:]); err != nil || got != "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" {
+		t.Errorf("got %s, %v, want that of RFC 9449 §6.1", got, err)
+	}
+	for name, bad := range map[string]string{
+		"none":      token(`{"alg":"ES256"}`),
+		"private":   token(`{"alg":"ES256","jwk":{` + public + `,"d":"AA"}}`),
+		"symmetric": token(`{"alg":"ES256","jwk":{"kty":"oct","k":"AA"}}`),
+		"twice":     token(`{"alg":"ES256","jwk":{` + public + `},"jwk":{` + public + `}}`),
+		"critical":  token(`{"alg":"ES256","crit":["x"],"jwk":{` + public + `}}`),
+		"no token":  "x",
+	} {
+		if _, err := EmbeddedThumbprint(bad); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v, want %v", name, err, ErrMalformed)
+		}
+	}
+}
