@@ -274,7 +274,8 @@ func (i *Issuer) newDoors() (*doors, error) {
 		return nil, err
 	}
 	d.discovery, err = discovery.New(discovery.Config{
-		Keys: i.keys, Sessions: i.sessions, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(), AuthMethods: callers.Methods(), MutualTLS: i.c.ClientCAs != nil,
+		Keys: i.keys, Sessions: i.sessions, GrantTypes: d.grant.Types(), ResponseModes: d.login.ResponseModes(),
+		AuthMethods: clients.Methods(), MutualTLS: i.c.ClientCAs != nil,
 		ProofAlgs: dpop.Algorithms(),
 	})
 	return &d, err

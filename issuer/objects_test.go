@@ -67,9 +67,6 @@ func (s *server) object(key jose.Signer, typ, clientID string, change map[string
 	return compact
 }
 
-// now is the server's time.
-func (s *server) now() time.Time { return time.Now().Add(time.Duration(s.clock.Load())) }
-
 func TestASignedRequestIsWhatCounts(t *testing.T) { // RFC 9101 §6.3
 	t.Parallel()
 	s, key := signing(t)

@@ -106,7 +106,8 @@ type metadata struct {
 func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Realm) {
 	protocol := r.Issuer + "/protocol/openid-connect"
 	confidential := slices.DeleteFunc(slices.Clone(h.c.AuthMethods), func(m string) bool { return m == "none" })
-	algorithms := []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "HS256"}
+	algorithms := []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
+	clients := append(slices.Clone(algorithms), "HS256") // client_secret_jwt
 	signing, err := h.algorithms(req.Context(), r)
 	if err != nil {
 		oauth.WriteError(w, err)
@@ -128,9 +129,9 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		IDTokenAlgorithms:     signing,
 		ResponseModes:         h.c.ResponseModes,
 		TokenAuthMethods:      h.c.AuthMethods,
-		TokenAuthAlgorithms:   algorithms,
+		TokenAuthAlgorithms:   clients,
 		IntrospectAuthMethods: confidential,
-		IntrospectAlgorithms:  algorithms,
+		IntrospectAlgorithms:  clients,
 		Claims:                []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "name", "given_name", "family_name", "preferred_username", "email", "acr", "azp", "nonce"},
 		ClaimTypes:            []string{"normal"},
 		Scopes:                append([]string{"openid", "profile", "email"}, r.Settings.Scopes...),
@@ -145,7 +146,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		BackLogout:            true, BackLogoutSession: true, FrontLogout: true, FrontLogoutSession: true,
 		RevocationEndpoint:     protocol + "/revoke",
 		RevocationAuthMethods:  h.c.AuthMethods,
-		RevocationAlgorithms:   algorithms,
+		RevocationAlgorithms:   clients,
 		PushedEndpoint:         protocol + "/ext/par/request",
 		IssInAuthorizationResp: true,
 	}, "no-cache, must-revalidate, no-transform, no-store")
