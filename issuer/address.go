@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -12,7 +13,8 @@ const maxHops = 16
 
 // address makes the caller's address that of the person or program behind the
 // proxies that are trusted: below here RemoteAddr is whom limits count and
-// what sessions remember. Without trusted proxies it is the connection's.
+// what sessions remember. Without trusted proxies it is the connection's. A
+// certificate that a trusted proxy showed is its own, and no caller's.
 func (i *Issuer) address(next http.Handler) http.Handler {
 	if len(i.c.TrustedProxies) == 0 {
 		return next
@@ -21,9 +23,25 @@ func (i *Issuer) address(next http.Handler) http.Handler {
 		if peer, err := netip.ParseAddrPort(req.RemoteAddr); err == nil {
 			from := caller(peer.Addr().Unmap(), req.Header.Values("X-Forwarded-For"), i.c.TrustedProxies)
 			req.RemoteAddr = netip.AddrPortFrom(from, 0).String()
+			if trusts(i.c.TrustedProxies, peer.Addr().Unmap()) {
+				req.TLS = withoutCertificates(req.TLS)
+			}
 		}
 		next.ServeHTTP(w, req)
 	})
+}
+
+func trusts(proxies []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+func withoutCertificates(s *tls.ConnectionState) *tls.ConnectionState {
+	if s == nil {
+		return nil
+	}
+	bare := *s
+	bare.PeerCertificates, bare.VerifiedChains = nil, nil
+	return &bare
 }
 
 // caller walks X-Forwarded-For from its end, where the nearest proxy wrote:
@@ -31,12 +49,9 @@ func (i *Issuer) address(next http.Handler) http.Handler {
 // it is the caller's own invention. Behind an entry that is no address nobody
 // is known, so the proxy that passed it on counts.
 func caller(peer netip.Addr, forwarded []string, trusted []netip.Prefix) netip.Addr {
-	isTrusted := func(a netip.Addr) bool {
-		return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
-	}
 	hops := strings.Split(strings.Join(forwarded, ","), ",")
 	for range maxHops {
-		if !isTrusted(peer) || len(hops) == 0 {
+		if !trusts(trusted, peer) || len(hops) == 0 {
 			return peer
 		}
 		text := strings.TrimSpace(hops[len(hops)-1])

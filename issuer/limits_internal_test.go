@@ -2,6 +2,8 @@ package issuer
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -39,6 +41,23 @@ func TestTheCallerIsWhomTrustedProxiesSaw(t *testing.T) {
 		got := caller(netip.MustParseAddr(tt.peer), strings.Split(tt.forwarded, "|"), trusted)
 		if got.String() != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestAProxysCertificateIsNobodyElses (RFC 8705 §6.5: where TLS ends).
+func TestAProxysCertificateIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	i := &Issuer{c: Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+	for address, want := range map[string]bool{"10.0.0.1:1": false, "192.0.2.1:1": true} {
+		req := httptest.NewRequest(http.MethodGet, "/", nil)
+		req.RemoteAddr, req.TLS = address, &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Raw: []byte("c")}}}
+		seen := false
+		i.address(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+			seen = clientauth.CertificateThumbprint(req) != ""
+		})).ServeHTTP(httptest.NewRecorder(), req)
+		if seen != want {
+			t.Errorf("from %s: seen %v, want %v", address, seen, want)
 		}
 	}
 }
