@@ -54,6 +54,7 @@ func (c Client) checkKind() error {
 func (c Client) checkAlgorithms() error {
 	for name, alg := range map[string]jose.Algorithm{
 		attrAccessAlgorithm: c.AccessTokenAlgorithm(), attrIDAlgorithm: c.IDTokenAlgorithm(),
+		attrResponseAlgorithm: c.ResponseAlgorithm(),
 	} {
 		if err := jose.CheckSigning(alg); err != nil && alg != "" {
 			return fmt.Errorf("attribute %s: %w", name, err)

@@ -48,6 +48,8 @@ func sameHash(hash []byte, stored string) int {
 const (
 	attrAccessAlgorithm = "access.token.signed.response.alg"
 	attrIDAlgorithm     = "id.token.signed.response.alg"
+
+	attrResponseAlgorithm = "authorization.signed.response.alg"
 )
 
 // AccessTokenAlgorithm is what the client's access tokens are signed with;
@@ -60,6 +62,12 @@ func (c Client) AccessTokenAlgorithm() jose.Algorithm {
 // realm's.
 func (c Client) IDTokenAlgorithm() jose.Algorithm {
 	return jose.Algorithm(c.Attributes[attrIDAlgorithm])
+}
+
+// ResponseAlgorithm is what authorization responses to the client are signed
+// with when it wants them signed (JARM §3); empty: the realm's.
+func (c Client) ResponseAlgorithm() jose.Algorithm {
+	return jose.Algorithm(c.Attributes[attrResponseAlgorithm])
 }
 
 // openID is the scope that every client may ask for: it is what makes a

@@ -98,6 +98,7 @@ type metadata struct {
 	RevocationAlgorithms   []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	PushedEndpoint         string   `json:"pushed_authorization_request_endpoint"`
 	PushedOnly             bool     `json:"require_pushed_authorization_requests"`
+	ResponseAlgorithms     []string `json:"authorization_signing_alg_values_supported"`
 	IssInAuthorizationResp bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
@@ -148,6 +149,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		RevocationAuthMethods:  h.c.AuthMethods,
 		RevocationAlgorithms:   clients,
 		PushedEndpoint:         protocol + "/ext/par/request",
+		ResponseAlgorithms:     signing,
 		IssInAuthorizationResp: true,
 	}, "no-cache, must-revalidate, no-transform, no-store")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/theme"
+	"github.com/tegata/tegata/issuer/token"
 	"github.com/tegata/tegata/issuer/user"
 	"github.com/tegata/tegata/issuer/userauth"
 	"github.com/tegata/tegata/revocation"
@@ -61,6 +62,12 @@ type Keys interface {
 	VerifySigned(ctx context.Context, c client.Client, compact string, accept jose.Accept) ([]byte, error)
 }
 
+// Tokens signs answers, and reads ID tokens; token.Tokens does.
+type Tokens interface {
+	MintResponse(ctx context.Context, r realm.Realm, clientID string, alg jose.Algorithm, parameters map[string]any) (string, error)
+	Read(ctx context.Context, r realm.Realm, compact string) (token.Read, error)
+}
+
 // People authenticates a person; userauth.Authenticator does.
 type People interface {
 	Password(ctx context.Context, r realm.Realm, username, password, address string) (user.User, error)
@@ -70,6 +77,7 @@ var (
 	_ Clients    = (*client.Clients)(nil)
 	_ ClientAuth = (*clientauth.Authenticator)(nil)
 	_ Keys       = (*clientauth.Authenticator)(nil)
+	_ Tokens     = (*token.Tokens)(nil)
 	_ Sessions   = (*session.Sessions)(nil)
 	_ People     = (*userauth.Authenticator)(nil)
 )
@@ -79,6 +87,7 @@ type Config struct {
 	Clients    Clients
 	ClientAuth ClientAuth
 	Keys       Keys
+	Tokens     Tokens
 	HTTP       *http.Client // fetches request objects
 	Sessions   Sessions
 	People     People
@@ -97,7 +106,7 @@ type Handler struct {
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.ClientAuth == nil || c.Keys == nil || c.HTTP == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
+	if c.Clients == nil || c.ClientAuth == nil || c.Keys == nil || c.Tokens == nil || c.HTTP == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
 		return nil, errors.New("login: every field of Config but Secure is required")
 	}
 	return &Handler{c: c, cross: http.NewCrossOriginProtection()}, nil

@@ -29,6 +29,7 @@ type request struct {
 	ClientID    string `json:"c"`
 	RedirectURI string `json:"r"`
 	Mode        string `json:"m"`
+	Signed      bool   `json:"j,omitempty"` // the answer is a JWT (JARM)
 	State       string `json:"t,omitempty"`
 	HasState    bool   `json:"h,omitempty"` // an empty state is given back too
 	Nonce       string `json:"n,omitempty"`
@@ -136,8 +137,11 @@ func (r *request) checkObject(p parameters, c client.Client) error {
 	return oauth.InvalidRequest("Client requires a signed request object")
 }
 
-// responseModes are the ways an answer can travel.
-func responseModes() []string { return []string{"query", "fragment", "form_post"} }
+// responseModes are the ways an answer can travel; "jwt" is the way that the
+// response type has without it (JARM §2.3.4).
+func responseModes() []string {
+	return []string{"query", "fragment", "form_post", "query.jwt", "fragment.jwt", "form_post.jwt", "jwt"}
+}
 
 func (r *request) readMode(p parameters, _ client.Client) error {
 	mode := p.get("response_mode")
@@ -147,7 +151,10 @@ func (r *request) readMode(p parameters, _ client.Client) error {
 	if !slices.Contains(responseModes(), mode) {
 		return oauth.InvalidRequest("Invalid parameter: response_mode")
 	}
-	r.Mode = mode
+	r.Signed = mode == "jwt" || strings.HasSuffix(mode, ".jwt")
+	if mode != "jwt" {
+		r.Mode = strings.TrimSuffix(mode, ".jwt")
+	}
 	return nil
 }
 

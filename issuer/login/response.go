@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -46,9 +47,30 @@ func (h *Handler) fail(w http.ResponseWriter, req *http.Request, r realm.Realm, 
 // loginRequired is the answer to prompt=none without a fitting session.
 func loginRequired() error { return &oauth.Error{Code: "login_required"} }
 
+// sign is the answer as one JWT (JARM §2.1).
+func (h *Handler) sign(ctx context.Context, r realm.Realm, q request, fields []field) ([]field, error) {
+	c, err := h.client(ctx, r, q.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	parameters := make(map[string]any, len(fields))
+	for _, f := range fields {
+		parameters[f.Name] = f.Value
+	}
+	jwt, err := h.c.Tokens.MintResponse(ctx, r, c.ClientID, c.ResponseAlgorithm(), parameters)
+	return []field{{"response", jwt}}, err
+}
+
 // send is the only place that sends a browser away; q.RedirectURI has passed
 // destination.
 func (h *Handler) send(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, fields []field) {
+	if q.Signed {
+		var err error
+		if fields, err = h.sign(req.Context(), r, q, fields); err != nil {
+			h.refuse(w, req, r, err)
+			return
+		}
+	}
 	if q.Mode == "form_post" {
 		h.page(w, req, theme.Page{
 			Name: "form-post", Realm: r.Name, FormTarget: q.RedirectURI,
