@@ -64,7 +64,7 @@ func (h *Handler) askConsent(w http.ResponseWriter, req *http.Request, r realm.R
 	}
 	scopes := slices.DeleteFunc(strings.Fields(k.Request.Scope), func(s string) bool { return s == "openid" })
 	h.page(w, req, theme.Page{
-		Name: "consent", Realm: r.Name, FormTarget: k.Request.RedirectURI,
+		Name: "consent", Realm: r.Name, Locales: k.Request.Locales, FormTarget: k.Request.RedirectURI,
 		Data: consentPage{
 			Action: "/realms/" + url.PathEscape(r.Name) + "/login-actions/consent?client_id=" + url.QueryEscape(c.ClientID),
 			State:  state, Client: cmp.Or(c.Name, c.ClientID), Scopes: scopes,

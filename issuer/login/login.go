@@ -137,7 +137,7 @@ func (h *Handler) Authorize(w http.ResponseWriter, req *http.Request, r realm.Re
 		h.refuse(w, req, r, err)
 		return
 	}
-	if err := q.complete(p, c); err != nil {
+	if err := h.complete(req.Context(), r, &q, p, c); err != nil {
 		h.fail(w, req, r, q, err)
 		return
 	}
@@ -151,7 +151,7 @@ func (h *Handler) dispatch(w http.ResponseWriter, req *http.Request, r realm.Rea
 		h.fail(w, req, r, q, err)
 		return
 	}
-	if err == nil && !q.needsLogin(s.AuthTime, h.c.Now()) {
+	if err == nil && !q.needsLogin(s, h.c.Now()) {
 		h.settle(w, req, r, c, q, s, acrCookie)
 		return
 	}
@@ -159,7 +159,7 @@ func (h *Handler) dispatch(w http.ResponseWriter, req *http.Request, r realm.Rea
 		h.fail(w, req, r, q, loginRequired())
 		return
 	}
-	h.ask(w, req, r, q, q.loginHint, "")
+	h.ask(w, req, r, q, q.loginHint, "", false)
 }
 
 // Authenticate answers the POST of the login form.
@@ -174,17 +174,21 @@ func (h *Handler) Authenticate(w http.ResponseWriter, req *http.Request, r realm
 	switch {
 	case errors.Is(err, userauth.ErrInvalid), errors.Is(err, userauth.ErrLimited):
 		h.log(req, r, q.ClientID, err)
-		h.ask(w, req, r, q, form["username"], "invalidUser")
+		h.ask(w, req, r, q, form["username"], "invalidUser", form["rememberMe"] != "")
 		return
 	case errors.Is(err, userauth.ErrDisabled):
 		h.log(req, r, q.ClientID, err)
-		h.ask(w, req, r, q, form["username"], "accountDisabled")
+		h.ask(w, req, r, q, form["username"], "accountDisabled", form["rememberMe"] != "")
 		return
 	case err != nil:
 		h.refuse(w, req, r, err)
 		return
 	}
-	s, err := h.open(w, req, r, u)
+	if q.UserID != "" && q.UserID != u.ID { // OpenID Connect Core §3.1.2.1, id_token_hint
+		h.fail(w, req, r, q, loginRequired())
+		return
+	}
+	s, err := h.open(w, req, r, u, form["rememberMe"] != "")
 	if err != nil {
 		h.fail(w, req, r, q, err)
 		return
@@ -216,23 +220,36 @@ func (h *Handler) reopen(req *http.Request, r realm.Realm, purpose string, state
 }
 
 // open starts a new session in place of the one the browser had.
-func (h *Handler) open(w http.ResponseWriter, req *http.Request, r realm.Realm, u user.User) (session.UserSession, error) {
+func (h *Handler) open(w http.ResponseWriter, req *http.Request, r realm.Realm, u user.User, remember bool) (session.UserSession, error) {
 	if old, err := h.session(req, r); err == nil {
 		if _, err := h.c.Sessions.End(req.Context(), r, old.ID, revocation.ReasonLogout); err != nil && !errors.Is(err, session.ErrNotFound) {
 			return session.UserSession{}, err
 		}
 	}
 	s, cookie, err := h.c.Sessions.Open(req.Context(), session.Login{
-		Realm: r, UserID: u.ID, ACR: acrPassword, AMR: []string{"pwd"}, IP: address(req), Agent: agent(req),
+		Realm: r, UserID: u.ID, ACR: acrPassword, AMR: []string{"pwd"}, RememberMe: remember, IP: address(req), Agent: agent(req),
 	})
 	if err != nil {
 		return session.UserSession{}, err
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: SessionCookie, Value: cookie, Path: "/realms/" + r.Name + "/",
+		Name: SessionCookie, Value: cookie, Path: "/realms/" + r.Name + "/", MaxAge: h.remembered(s),
 		HttpOnly: true, Secure: h.c.Secure, SameSite: http.SameSiteLaxMode,
 	})
 	return s, nil
+}
+
+// remembered is for how many seconds a browser keeps the cookie of a session
+// when it is closed; 0: not.
+func (h *Handler) remembered(s session.UserSession) int {
+	if !s.RememberMe {
+		return 0
+	}
+	end := s.Expires
+	if end.IsZero() {
+		end = s.Idle
+	}
+	return int(end.Sub(h.c.Now()) / time.Second)
 }
 
 // finish gives the client its code. A login ends the forms that were open in
@@ -260,10 +277,11 @@ func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm
 type loginPage struct {
 	Action, State, Username string
 	Message                 string // key of a text, or empty
+	Remember, Remembered    bool   // whether to offer it, and whether it was wanted
 }
 
 // ask shows the login page.
-func (h *Handler) ask(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, username, message string) {
+func (h *Handler) ask(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, username, message string, remember bool) {
 	life := r.Settings.AccessCodeLifespanLogin
 	state, err := h.c.Forms.Seal(w, req, r.Name, purpose, q, life)
 	if err != nil {
@@ -274,10 +292,11 @@ func (h *Handler) ask(w http.ResponseWriter, req *http.Request, r realm.Realm, q
 		username = ""
 	}
 	h.page(w, req, theme.Page{
-		Name: "login", Realm: r.Name, FormTarget: q.RedirectURI,
+		Name: "login", Realm: r.Name, Locales: q.Locales, FormTarget: q.RedirectURI,
 		Data: loginPage{
 			Action: "/realms/" + url.PathEscape(r.Name) + "/login-actions/authenticate?client_id=" + url.QueryEscape(q.ClientID),
 			State:  state, Username: username, Message: message,
+			Remember: r.Settings.RememberMe, Remembered: remember,
 		},
 	})
 }

@@ -76,7 +76,7 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, form
 	if err != nil {
 		return "", pushedError(err)
 	}
-	if err := q.complete(p, c); err != nil {
+	if err := h.complete(ctx, r, &q, p, c); err != nil {
 		return "", err
 	}
 	body, err := json.Marshal(keptRequest{p.values, p.byValue})

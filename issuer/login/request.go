@@ -11,6 +11,7 @@ import (
 
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/theme"
 )
 
@@ -37,9 +38,12 @@ type request struct {
 	Challenge   string `json:"p,omitempty"` // PKCE, S256
 	AskConsent  bool   `json:"o,omitempty"` // whatever is remembered
 	Pushed      string `json:"u,omitempty"` // the pushed request that this is
+	UserID      string `json:"i,omitempty"` // who it has to be, by id_token_hint
+	Locales     string `json:"l,omitempty"` // ui_locales
 
 	// Only for the first look, not for the form.
 	maxAge    int64 // seconds, or noMaxAge
+	freshACR  bool  // a cookie is not enough, see readACR
 	loginHint string
 	prompt    []string
 }
@@ -104,7 +108,7 @@ func destination(p parameters, c client.Client) (request, error) {
 // redirect URI; r says by which response mode, also when there is an error.
 func (r *request) complete(p parameters, c client.Client) error {
 	steps := []func(parameters, client.Client) error{
-		r.checkRepeats, r.readMode, r.checkPushed, r.checkObject, r.readType, r.readSizes, r.readScope, r.readPKCE, r.readPrompt, r.readMaxAge,
+		r.checkRepeats, r.readMode, r.checkPushed, r.checkObject, r.readType, r.readSizes, r.readScope, r.readPKCE, r.readPrompt, r.readMaxAge, r.readACR,
 	}
 	for _, step := range steps {
 		if err := step(p, c); err != nil {
@@ -173,12 +177,13 @@ func (r *request) readType(p parameters, c client.Client) error {
 }
 
 func (r *request) readSizes(p parameters, _ client.Client) error {
-	for _, name := range []string{"nonce", "scope", "login_hint"} {
+	for _, name := range []string{"nonce", "scope", "login_hint", "ui_locales"} {
 		if len(p.get(name)) > maxParameter {
 			return oauth.InvalidRequest("Invalid parameter: " + name)
 		}
 	}
 	r.Nonce = p.get("nonce")
+	r.Locales = p.get("ui_locales")
 	r.loginHint = p.get("login_hint")
 	return nil
 }
@@ -254,9 +259,12 @@ func (r *request) readMaxAge(p parameters, _ client.Client) error {
 	return nil
 }
 
-// needsLogin reports whether a session that authenticated at the given time
-// is not enough.
-func (r *request) needsLogin(authenticated, now time.Time) bool {
+// needsLogin reports whether the browser's session is not enough.
+func (r *request) needsLogin(s session.UserSession, now time.Time) bool {
+	authenticated := s.AuthTime
+	if r.freshACR || r.UserID != "" && r.UserID != s.UserID {
+		return true
+	}
 	if slices.Contains(r.prompt, "login") || r.maxAge == 0 {
 		return true
 	}

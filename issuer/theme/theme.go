@@ -105,6 +105,10 @@ type Page struct {
 	Realm  string // shown to the user
 	Data   any    // for the template, as .Data
 
+	// Locales are the languages that the user wants most, as ui_locales has
+	// them; empty: as the query of the request says.
+	Locales string
+
 	// FormTarget is the URL, besides our own, that the page's form may end at:
 	// browsers apply form-action to redirects too. Empty means only our own.
 	FormTarget string
@@ -145,7 +149,7 @@ func (v view) Scope(name string) string {
 // Render writes a page in the language that the request prefers: ui_locales
 // (OpenID Connect Core §3.1.2.1), else Accept-Language, else English.
 func (t *Theme) Render(w http.ResponseWriter, r *http.Request, p Page) error {
-	lang := t.language(r)
+	lang := t.language(r, p.Locales)
 	v := view{
 		Page: p, Lang: lang,
 		Style:  template.CSS(t.style), //nolint:gosec // our own file
@@ -169,8 +173,10 @@ func (t *Theme) Render(w http.ResponseWriter, r *http.Request, p Page) error {
 	return err
 }
 
-func (t *Theme) language(r *http.Request) string {
-	locales := r.URL.Query().Get("ui_locales")
+func (t *Theme) language(r *http.Request, locales string) string {
+	if locales == "" {
+		locales = r.URL.Query().Get("ui_locales")
+	}
 	_, i := language.MatchStrings(t.matcher, strings.ReplaceAll(limit(locales), " ", ","), limit(r.Header.Get("Accept-Language")))
 	return tongues[i].String()
 }

@@ -38,7 +38,10 @@ func render(t *testing.T, p Page, header http.Header, target string) *httptest.R
 }
 
 // loginData is what login passes.
-type loginData struct{ Action, State, Username, Message string }
+type loginData struct {
+	Action, State, Username, Message string
+	Remember, Remembered             bool
+}
 
 func TestEveryLanguageHasEveryText(t *testing.T) {
 	t.Parallel()
