@@ -40,10 +40,11 @@ test: $(TEGATA) $(ENVOY) $(CLIENTS) ## every test: Go with the race detector, po
 
 # 5 million requests decided from memory and anew, and more policies for the
 # analysis that this stands on: about an hour.
-test-long: ## the differential tests of the decision cache, at length
+test-long: ## the differential tests of the decision cache, and the model of sessions, at length
 	go test -count=1 -timeout 3h -run '^TestMemoryChangesNoAnswer$$' -v ./authz/check -args -policies 20000
 	go test -count=1 -timeout 1h -run '^Test(OneKeyOneResult|WhatIsNotRead.*)$$' -v ./authz/policy/reads -args -policies 60000 -thorough
 	go test -count=1 -timeout 1h -run '^TestExactlyWhatIsNamed.*$$' -v ./authz/policy -args -suggestions 50000
+	go test -count=1 -timeout 1h -run '^TestWhatEndedIsDeadEverywhere$$' -v ./issuer -args -rapid.checks 3000
 
 test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with the three Envoy releases before
 	@for v in $(ENVOY_BEFORE); do echo "Envoy $$v"; \
