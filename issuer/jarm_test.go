@@ -14,7 +14,7 @@ import (
 	"github.com/tegata/tegata/issuer"
 )
 
-// response verifies a signed authorization response with the published keys.
+// response verifies what the issuer signed, with the published keys.
 func (s *server) response(compact string) (jose.Header, map[string]any) {
 	s.t.Helper()
 	resp, err := http.Get(s.oidc("certs"))
@@ -30,7 +30,7 @@ func (s *server) response(compact string) (jose.Header, map[string]any) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	header, payload, err := set.Verify(compact, jose.Accept{Algorithms: jose.SigningAlgorithms(), Types: []string{"JWT"}})
+	header, payload, err := set.Verify(compact, jose.Accept{Algorithms: jose.SigningAlgorithms(), Types: []string{"JWT", "at+jwt"}})
 	if err != nil {
 		s.t.Fatalf("%v: %s", err, compact)
 	}

@@ -116,6 +116,7 @@ func TestAuthorizationErrors(t *testing.T) {
 		{"request object here and there", url.Values{"request": {"x"}, "request_uri": {"http://evil.example/object"}}, false, "invalid_request: request and request_uri exclude each other"},
 		{"two request objects", url.Values{"request": {"x", "y"}}, false, "invalid_request: request and request_uri exclude each other"},
 		{"bad max_age", url.Values{"max_age": {"x"}}, false, "invalid_request: Invalid parameter: max_age"},
+		{"bad dpop_jkt", url.Values{"dpop_jkt": {"x"}}, false, "invalid_request: Invalid parameter: dpop_jkt"}, // RFC 9449 §10
 		{"huge nonce", url.Values{"nonce": {strings.Repeat("n", 2049)}}, false, "invalid_request: Invalid parameter: nonce"},
 		{"prompt none and login", url.Values{"prompt": {"none login"}}, false, "invalid_request: Invalid parameter: prompt"},
 		// PKCE (RFC 7636 §4.4.1; Keycloak's texts).

@@ -14,6 +14,8 @@ const (
 	attrRequestObject    = "request.object.required"
 	attrRequestAlgorithm = "request.object.signature.alg"
 	attrRequestURIs      = "request.uris"
+
+	attrDetailTypes = "authorization.details.types" // not Keycloak's
 )
 
 // PushedOnly reports whether every authorization request has to be pushed
@@ -45,6 +47,13 @@ func (c Client) RequestAlgorithms() []jose.Algorithm {
 		return slices.DeleteFunc(jose.SigningAlgorithms(), func(a jose.Algorithm) bool { return string(a) != alg })
 	}
 	return jose.SigningAlgorithms()
+}
+
+// DetailTypes are the types of authorization details that the client may ask
+// for (RFC 9396 §10, authorization_details_types).
+func (c Client) DetailTypes() []string {
+	types := strings.Split(c.Attributes[attrDetailTypes], "##")
+	return slices.DeleteFunc(types, func(t string) bool { return t == "" })
 }
 
 // AllowsRequestURI reports whether a client registered uri as a place of

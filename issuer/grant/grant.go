@@ -3,6 +3,7 @@ package grant
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -242,6 +243,8 @@ type response struct {
 	SessionState     string `json:"session_state,omitempty"`
 	Scope            string `json:"scope"`
 	IssuedTokenType  string `json:"issued_token_type,omitempty"` // of an exchange (RFC 8693 §2.2.1)
+
+	Details json.RawMessage `json:"authorization_details,omitempty"` // RFC 9396 §7
 }
 
 func respond(s token.Set) response {
@@ -272,6 +275,9 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 	if err != nil {
 		return response{}, err
 	}
+	if err := req.asked(&released, g.Family.Asked); err != nil {
+		return response{}, err
+	}
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
 		Client: req.minting(), Grant: g, Kind: m.kind, Nonce: m.nonce, NoRefresh: m.noRefresh, NoID: m.noID, Binding: req.binding,
 		Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience},
@@ -283,6 +289,7 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 		return response{}, err
 	}
 	answer := respond(set)
+	answer.Details = g.Family.Asked.Details
 	if !g.NotBefore.IsZero() {
 		answer.NotBeforePolicy = g.NotBefore.Unix()
 	}

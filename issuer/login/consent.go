@@ -29,7 +29,7 @@ type consenting struct {
 // consentPage is what the consent page shows.
 type consentPage struct {
 	Action, State, Client string
-	Scopes                []string
+	Scopes, Details       []string
 }
 
 // settle is the fourth gate: what the person lets the client have.
@@ -48,8 +48,11 @@ func (h *Handler) settle(w http.ResponseWriter, req *http.Request, r realm.Realm
 }
 
 func (h *Handler) needsConsent(ctx context.Context, r realm.Realm, c client.Client, q request, userID string) (bool, error) {
-	if q.AskConsent || !c.ConsentRequired {
-		return q.AskConsent, nil
+	switch {
+	case q.AskConsent, len(q.Asked.Details) > 0: // each is a permission of its own, and none is remembered
+		return true, nil
+	case !c.ConsentRequired:
+		return false, nil
 	}
 	given, err := h.c.Sessions.Consented(ctx, r, userID, c.ClientID, q.Scope)
 	return !given, err
@@ -67,7 +70,7 @@ func (h *Handler) askConsent(w http.ResponseWriter, req *http.Request, r realm.R
 		Name: "consent", Realm: r.Name, Locales: k.Request.Locales, FormTarget: k.Request.RedirectURI,
 		Data: consentPage{
 			Action: "/realms/" + url.PathEscape(r.Name) + "/login-actions/consent?client_id=" + url.QueryEscape(c.ClientID),
-			State:  state, Client: cmp.Or(c.Name, c.ClientID), Scopes: scopes,
+			State:  state, Client: cmp.Or(c.Name, c.ClientID), Scopes: scopes, Details: shownDetails(k.Request.Asked),
 		},
 	})
 }

@@ -261,7 +261,7 @@ func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm
 	code, err := h.c.Sessions.IssueCode(req.Context(), r, session.Code{
 		SessionID: s.ID, ClientID: q.ClientID, RedirectURI: q.RedirectURI, Scope: q.Scope,
 		Nonce: q.Nonce, CodeChallenge: q.Challenge, ACR: acr, AuthTime: s.AuthTime,
-		Consented: c.ConsentRequired, Pushed: q.Pushed,
+		Asked: q.Asked, DPoPKey: q.DPoPKey, Consented: c.ConsentRequired, Pushed: q.Pushed,
 	})
 	if errors.Is(err, session.ErrReplayed) {
 		err = &oauth.Error{Code: "invalid_request_uri", Cause: err}

@@ -28,18 +28,19 @@ type objectClaims struct {
 	ClientID  string       `json:"client_id"`
 	Issuer    string       `json:"iss"`
 	Subject   string       `json:"sub"`
-	Audience  audience     `json:"aud"`
+	Audience  texts        `json:"aud"`
+	Resource  texts        `json:"resource"`
 	Expires   *json.Number `json:"exp"`
 	NotBefore *json.Number `json:"nbf"`
 }
 
-// audience is one string or several.
-type audience []string
+// texts is one string or several.
+type texts []string
 
-func (a *audience) UnmarshalJSON(data []byte) error {
+func (a *texts) UnmarshalJSON(data []byte) error {
 	var one string
 	if json.Unmarshal(data, &one) == nil {
-		*a = audience{one}
+		*a = texts{one}
 		return nil
 	}
 	return json.Unmarshal(data, (*[]string)(a))
@@ -47,25 +48,26 @@ func (a *audience) UnmarshalJSON(data []byte) error {
 
 // object is the parameters of a signed request object (RFC 9101 §6). Only what
 // is in it counts: what stands beside it in the clear could be anybody's.
-func (h *Handler) object(ctx context.Context, r realm.Realm, c client.Client, compact string) (map[string]string, error) {
+func (h *Handler) object(ctx context.Context, r realm.Realm, c client.Client, compact string) (values map[string]string, resources []string, err error) {
 	payload, err := h.c.Keys.VerifySigned(ctx, c, compact, jose.Accept{
 		Algorithms: c.RequestAlgorithms(), Types: []string{"", "JWT", "oauth-authz-req+jwt"},
 	})
 	if err != nil {
-		return nil, invalidObject(err)
+		return nil, nil, invalidObject(err)
 	}
 	var claims objectClaims
 	if err := jose.ReadClaims(payload, &claims); err != nil {
-		return nil, invalidObject(err)
+		return nil, nil, invalidObject(err)
 	}
 	if err := claims.check(r, c, h.c.Now()); err != nil {
-		return nil, invalidObject(err)
+		return nil, nil, invalidObject(err)
 	}
 	members, err := jose.ReadObject(payload)
 	if err != nil {
-		return nil, invalidObject(err)
+		return nil, nil, invalidObject(err)
 	}
-	return objectParameters(members)
+	values, err = objectParameters(members)
+	return values, claims.Resource, err
 }
 
 // check is RFC 9101 §6.3 and §10.8. iss and aud may be absent, but not others'.
@@ -94,7 +96,7 @@ func (o objectClaims) check(r realm.Realm, c client.Client, now time.Time) error
 	return nil
 }
 
-func contains(all audience, wanted ...string) bool {
+func contains(all texts, wanted ...string) bool {
 	for _, a := range all {
 		for _, w := range wanted {
 			if a == w {

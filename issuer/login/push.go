@@ -63,6 +63,9 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, form
 		return "", oauth.InvalidRequest("It is not allowed to include request_uri to PAR.")
 	}
 	p := parameters{values: maps.Clone(form)}
+	if one := form["resource"]; one != "" {
+		p.resources = []string{one}
+	}
 	p.values["client_id"] = c.ClientID
 	for _, credential := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
 		delete(p.values, credential)
@@ -79,7 +82,7 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, form
 	if err := h.complete(ctx, r, &q, p, c); err != nil {
 		return "", err
 	}
-	body, err := json.Marshal(keptRequest{p.values, p.byValue})
+	body, err := json.Marshal(keptRequest{p.values, p.resources, p.byValue})
 	if err != nil {
 		return "", err
 	}
@@ -125,7 +128,7 @@ func (h *Handler) resolve(ctx context.Context, r realm.Realm, p parameters, c cl
 			return p, err
 		}
 	}
-	signed.values, err = h.object(ctx, r, c, object)
+	signed.values, signed.resources, err = h.object(ctx, r, c, object)
 	return signed, err
 }
 
@@ -139,13 +142,14 @@ func (h *Handler) findPushed(ctx context.Context, r realm.Realm, c client.Client
 	}
 	var kept keptRequest
 	err = json.Unmarshal(body, &kept)
-	return parameters{values: kept.Values, pushed: value, byValue: kept.Signed}, err
+	return parameters{values: kept.Values, resources: kept.Resources, pushed: value, byValue: kept.Signed}, err
 }
 
 // keptRequest is a pushed request as it is kept.
 type keptRequest struct {
-	Values map[string]string `json:"values"`
-	Signed bool              `json:"signed"` // they came in a request object
+	Values    map[string]string `json:"values"`
+	Resources []string          `json:"resources"`
+	Signed    bool              `json:"signed"` // they came in a request object
 }
 
 // broken answers a request that refers to one that is not there or not whole:

@@ -37,9 +37,13 @@ type request struct {
 	Scope       string `json:"s,omitempty"` // granted, not asked for
 	Challenge   string `json:"p,omitempty"` // PKCE, S256
 	AskConsent  bool   `json:"o,omitempty"` // whatever is remembered
-	Pushed      string `json:"u,omitempty"` // the pushed request that this is
-	UserID      string `json:"i,omitempty"` // who it has to be, by id_token_hint
-	Locales     string `json:"l,omitempty"` // ui_locales
+	DPoPKey     string `json:"d,omitempty"` // dpop_jkt
+
+	Asked session.Asked `json:"a,omitzero"`
+
+	Pushed  string `json:"u,omitempty"` // the pushed request that this is
+	UserID  string `json:"i,omitempty"` // who it has to be, by id_token_hint
+	Locales string `json:"l,omitempty"` // ui_locales
 
 	// Only for the first look, not for the form.
 	maxAge    int64 // seconds, or noMaxAge
@@ -53,6 +57,8 @@ type parameters struct {
 	values   map[string]string
 	repeated []string
 
+	resources []string // RFC 8707, the one that may be repeated
+
 	byValue, byReference bool // they came in a request object (RFC 9101)
 
 	pushed string // not empty: they were pushed (RFC 9126), and kept as this
@@ -65,7 +71,11 @@ func (p parameters) get(name string) string { return p.values[name] }
 func read(req *http.Request) (parameters, error) {
 	if req.Method == http.MethodPost {
 		form, err := oauth.ParseForm(req)
-		return parameters{values: form}, err
+		p := parameters{values: form}
+		if one := form["resource"]; one != "" {
+			p.resources = []string{one}
+		}
+		return p, err
 	}
 	if len(req.URL.RawQuery) > maxQuery {
 		return parameters{}, oauth.InvalidRequest("query too long")
@@ -76,6 +86,10 @@ func read(req *http.Request) (parameters, error) {
 	}
 	p := parameters{values: make(map[string]string, len(query))}
 	for name, values := range query {
+		if name == "resource" {
+			p.resources = values
+			continue
+		}
 		p.values[name] = values[0]
 		if len(values) > 1 {
 			p.repeated = append(p.repeated, name)
@@ -108,7 +122,7 @@ func destination(p parameters, c client.Client) (request, error) {
 // redirect URI; r says by which response mode, also when there is an error.
 func (r *request) complete(p parameters, c client.Client) error {
 	steps := []func(parameters, client.Client) error{
-		r.checkRepeats, r.readMode, r.checkPushed, r.checkObject, r.readType, r.readSizes, r.readScope, r.readPKCE, r.readPrompt, r.readMaxAge, r.readACR,
+		r.checkRepeats, r.readMode, r.checkPushed, r.checkObject, r.readType, r.readSizes, r.readScope, r.readResource, r.readDetails, r.readPKCE, r.readPrompt, r.readMaxAge, r.readACR,
 	}
 	for _, step := range steps {
 		if err := step(p, c); err != nil {
@@ -181,6 +195,10 @@ func (r *request) readSizes(p parameters, _ client.Client) error {
 		if len(p.get(name)) > maxParameter {
 			return oauth.InvalidRequest("Invalid parameter: " + name)
 		}
+	}
+	// RFC 9449 §10: a thumbprint looks as a challenge does.
+	if r.DPoPKey = p.get("dpop_jkt"); r.DPoPKey != "" && !validChallenge(r.DPoPKey) {
+		return oauth.InvalidRequest("Invalid parameter: dpop_jkt")
 	}
 	r.Nonce = p.get("nonce")
 	r.Locales = p.get("ui_locales")

@@ -79,7 +79,7 @@ func TestPagesSpeakTheReadersLanguage(t *testing.T) {
 // consentData is what the page consent is given.
 type consentData struct {
 	Action, State, Client string
-	Scopes                []string
+	Scopes, Details       []string
 }
 
 // What the page logging-out is given.
@@ -96,7 +96,7 @@ func TestPagesEscapeWhatOthersSent(t *testing.T) {
 	const evil = `"><script>alert(1)</script>`
 	pages := []Page{
 		{Name: "login", Realm: evil, Data: loginData{Action: evil, State: evil, Username: evil, Message: evil}},
-		{Name: "consent", Realm: evil, Data: consentData{evil, evil, evil, []string{evil}}},
+		{Name: "consent", Realm: evil, Data: consentData{evil, evil, evil, []string{evil}, []string{evil}}},
 		{Name: "error", Realm: evil, Data: evil},
 		{Name: "logout-confirm", Realm: evil, Data: struct{ Action, State string }{evil, evil}},
 		{Name: "logged-out", Realm: evil},
