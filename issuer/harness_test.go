@@ -125,9 +125,9 @@ func startTLS(t testing.TB, how *tls.Config, cas *x509.CertPool) *server {
 	if how != nil {
 		s.base = "https://" + web.Listener.Addr().String()
 	}
-	stores, source := openStores(t)
+	stores, db := openStores(t)
 	iss, err := issuer.New(issuer.Config{
-		BaseURL: s.base, Stores: stores, WatchSource: source, WatchRealm: "demo",
+		BaseURL: s.base, Stores: stores, WatchSource: db, Changes: db.Changes, WatchRealm: "demo",
 		Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: 5 * time.Second, ClientCAs: cas,
 		Now:    func() time.Time { return time.Now().Add(time.Duration(s.clock.Load())) },
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)),

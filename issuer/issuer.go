@@ -77,6 +77,11 @@ type Config struct {
 	// and need not verify them: tls.RequestClientCert. nil: no mutual TLS.
 	ClientCAs *x509.CertPool
 
+	// Changes is raised by the store with each commit that changes a realm or
+	// client or kills all of one, sqlstore.DB.Changes; nil: nothing that was
+	// read of these is kept.
+	Changes func() uint64
+
 	// WatchSource is the log that watchers follow; one sqlstore.DB is one.
 	WatchSource watch.Source
 	WatchLease  time.Duration // how long a watcher may trust without renewing; default 5 s
@@ -168,6 +173,8 @@ func New(c Config) (*Issuer, error) {
 		clients: client.New(c.Stores.Clients),
 		users:   user.New(c.Stores.Users),
 	}
+	i.realms.Keep(c.Changes, c.Now)
+	i.clients.Keep(c.Changes, c.Now)
 	if i.metrics, err = newMetrics(c.Metrics); err != nil {
 		return nil, fmt.Errorf("issuer: registering metrics: %w", err)
 	}
@@ -177,7 +184,7 @@ func New(c Config) (*Issuer, error) {
 	if i.secrets, err = clientauth.NewSecrets(c.Rand, append([][]byte{c.Seal}, c.OtherSeals...)...); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
-	if i.sessions, err = session.New(session.Config{Store: c.Stores.Sessions, Now: c.Now, Rand: c.Rand, Logger: c.Logger}); err != nil {
+	if i.sessions, err = session.New(session.Config{Store: c.Stores.Sessions, Now: c.Now, Rand: c.Rand, Logger: c.Logger, Changes: c.Changes}); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	if i.tokens, err = token.New(token.Config{Keys: i.keys, Now: c.Now, Rand: c.Rand}); err != nil {

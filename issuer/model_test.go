@@ -134,7 +134,7 @@ func openIssuer(t *testing.T, path string, now func() time.Time) (*issuer.Issuer
 		t.Fatal(err)
 	}
 	iss, err := issuer.New(issuer.Config{
-		BaseURL: modelBase, WatchSource: db, Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: -1, Now: now,
+		BaseURL: modelBase, WatchSource: db, Changes: db.Changes, Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: -1, Now: now,
 		Stores: issuer.Stores{Realms: db.Realms(), Clients: db.Clients(), Users: db.Users(), Sessions: db.Sessions(), Keys: db.Keys()},
 	})
 	if err != nil {

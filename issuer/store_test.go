@@ -6,11 +6,10 @@ import (
 
 	"github.com/tegata/tegata/issuer"
 	"github.com/tegata/tegata/issuer/sqlstore"
-	"github.com/tegata/tegata/revocation/watch"
 )
 
 // openStores opens a real store in a folder of its own.
-func openStores(t testing.TB) (issuer.Stores, watch.Source) {
+func openStores(t testing.TB) (issuer.Stores, *sqlstore.DB) {
 	t.Helper()
 	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: filepath.Join(t.TempDir(), "tegata.db")})
 	if err != nil {

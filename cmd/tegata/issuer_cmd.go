@@ -106,7 +106,7 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 		}
 	}
 	if s.issuer, err = issuer.New(issuer.Config{
-		BaseURL: c.BaseURL, TrustedProxies: proxies, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db,
+		BaseURL: c.BaseURL, TrustedProxies: proxies, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db, Changes: s.db.Changes,
 		ClientCAs: clientCAs, Logger: log, Metrics: metrics,
 		NewStore:   errors.Is(statErr, fs.ErrNotExist),
 		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,

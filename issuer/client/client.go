@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/recent"
 )
 
 // ErrNotFound is returned when no such client exists.
@@ -79,20 +80,36 @@ type Tx interface {
 }
 
 // Clients is the service that doors use.
-type Clients struct{ store Store }
+type Clients struct {
+	store Store
+	kept  *recent.Cache[key, Client]
+}
+
+// key is a client's name.
+type key struct{ realmID, clientID string }
 
 // New returns the service.
-func New(s Store) *Clients { return &Clients{store: s} }
+func New(s Store) *Clients {
+	return &Clients{store: s, kept: recent.New[key, Client](nil, nil)}
+}
+
+// Keep keeps what ByClientID reads, until changes says that the store has
+// changed. What it returns is then shared: nobody may change what is in it.
+func (c *Clients) Keep(changes func() uint64, now func() time.Time) {
+	c.kept = recent.New[key, Client](changes, now)
+}
 
 // ByClientID returns the client, also when disabled.
 func (c *Clients) ByClientID(ctx context.Context, r realm.Realm, clientID string) (Client, error) {
 	if !validClientID(clientID) {
 		return Client{}, ErrNotFound
 	}
-	var found Client
-	err := c.store.Read(ctx, func(v View) (err error) {
-		found, err = v.ClientByClientID(r.ID, clientID)
-		return err
+	found, err := c.kept.Read(key{r.ID, clientID}, func() (found Client, err error) {
+		err = c.store.Read(ctx, func(v View) (err error) {
+			found, err = v.ClientByClientID(r.ID, clientID)
+			return err
+		})
+		return found, err
 	})
 	if err != nil {
 		return Client{}, fmt.Errorf("reading client: %w", err)

@@ -11,8 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/tegata/tegata/issuer/recent"
 )
 
 // ErrNotFound is returned when no such realm exists.
@@ -60,20 +63,30 @@ type Tx interface {
 type Realms struct {
 	store Store
 	base  string
+	kept  *recent.Cache[string, Realm]
 }
 
 // New returns the service. base is the issuer's public URL without a trailing slash.
-func New(s Store, base string) *Realms { return &Realms{store: s, base: base} }
+func New(s Store, base string) *Realms {
+	return &Realms{store: s, base: base, kept: recent.New[string, Realm](nil, nil)}
+}
+
+// Keep keeps what ByName reads, until changes says that the store has changed.
+func (r *Realms) Keep(changes func() uint64, now func() time.Time) {
+	r.kept = recent.New[string, Realm](changes, now)
+}
 
 // ByName returns an enabled or disabled realm with Issuer and default settings filled in.
 func (r *Realms) ByName(ctx context.Context, name string) (Realm, error) {
 	if !validName.MatchString(name) {
 		return Realm{}, ErrNotFound
 	}
-	var found Realm
-	err := r.store.Read(ctx, func(v View) (err error) {
-		found, err = v.RealmByName(name)
-		return err
+	found, err := r.kept.Read(name, func() (found Realm, err error) {
+		err = r.store.Read(ctx, func(v View) (err error) {
+			found, err = v.RealmByName(name)
+			return err
+		})
+		return found, err
 	})
 	if err != nil {
 		return Realm{}, fmt.Errorf("reading realm %s: %w", name, err)

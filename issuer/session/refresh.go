@@ -150,37 +150,6 @@ func (f Family) judge(presented uint64, settings realm.Settings, now time.Time) 
 	}
 }
 
-// MintPoint is the state that a token without a user session vouches for
-// (client credentials): the revision, read first, and that realm and client
-// are enabled (else *Dead). accessLife is recorded as the client's high-water
-// mark, which costs a write once a minute and client.
-func (s *Sessions) MintPoint(ctx context.Context, r realm.Realm, clientID string, accessLife time.Duration) (revocation.Revision, error) {
-	now := s.now()
-	var rev revocation.Revision
-	var st standings
-	read := func(v View) (err error) {
-		if rev, err = v.Revision(); err != nil {
-			return err
-		}
-		st, err = standing(v, r, clientID)
-		return err
-	}
-	end := markOf(now.Add(accessLife))
-	err := s.store.Read(ctx, read)
-	if err == nil && st.marksBelow(end) {
-		_, err = s.store.Write(ctx, func(tx Tx) error {
-			if err := read(tx); err != nil {
-				return err
-			}
-			return st.mark(tx, clientID, end)
-		})
-	}
-	if err != nil {
-		return 0, outcome(err, "reading the mint point")
-	}
-	return rev, nil
-}
-
 // markOf is the high-water mark for tokens that expire at t: whole minutes, so
 // that most mintings find it high enough and write nothing.
 func markOf(t time.Time) time.Time {

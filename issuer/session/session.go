@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/recent"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -133,6 +134,10 @@ type Config struct {
 	Now    func() time.Time
 	Rand   io.Reader
 	Logger *slog.Logger // default: discard
+
+	// Changes is raised by the store with each commit that changes a realm or
+	// client or kills all of one; nil: MintPoint reads the store each time.
+	Changes func() uint64
 }
 
 // Sessions opens, touches, rotates and ends sessions, and says whether a
@@ -143,6 +148,7 @@ type Sessions struct {
 	rand    io.Reader
 	logger  *slog.Logger
 	notices chan struct{}
+	points  *recent.Cache[pointKey, point]
 }
 
 // New checks the configuration.
@@ -153,7 +159,10 @@ func New(c Config) (*Sessions, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Sessions{store: c.Store, clock: c.Now, rand: c.Rand, logger: c.Logger, notices: make(chan struct{}, 1)}, nil
+	return &Sessions{
+		store: c.Store, clock: c.Now, rand: c.Rand, logger: c.Logger, notices: make(chan struct{}, 1),
+		points: recent.New[pointKey, point](c.Changes, c.Now),
+	}, nil
 }
 
 // now is the time as stores keep it.

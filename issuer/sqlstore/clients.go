@@ -55,6 +55,7 @@ func scanClient(row scanner) (client.Client, error) {
 
 // PutClient implements client.Tx. What revocation has written to the row stays.
 func (t *tx) PutClient(c client.Client) error {
+	t.changed = true
 	body, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("encoding client: %w", err)

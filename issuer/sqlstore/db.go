@@ -22,6 +22,7 @@ type tx struct {
 	ctx     context.Context
 	q       querier
 	records []revoked // to be numbered and written at the end
+	changed bool      // a realm or a client
 }
 
 // read runs f on one snapshot.
@@ -32,12 +33,18 @@ func (db *DB) read(ctx context.Context, f func(*tx) error) error {
 
 // write runs f in one transaction, numbers what it revoked and commits.
 func (db *DB) write(ctx context.Context, f func(*tx) error) (revocation.Revision, error) {
+	var changed bool
 	rev, err := db.writer.transact(ctx, func(t *tx) (revocation.Revision, error) {
 		if err := f(t); err != nil {
 			return 0, err
 		}
+		changed = t.changed || t.killsAll()
 		return t.writeRecords(db.now())
 	})
+	// An error of a commit does not say for sure that nothing was committed.
+	if changed {
+		db.changes.Add(1)
+	}
 	if err != nil {
 		return 0, err
 	}

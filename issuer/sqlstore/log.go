@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/tegata/tegata/revocation"
@@ -40,6 +41,13 @@ type revoked struct {
 func (t *tx) Revoke(realmID string, r revocation.Record) error {
 	t.records = append(t.records, revoked{realmID, r})
 	return nil
+}
+
+// killsAll reports whether a realm or client is killed as a whole.
+func (t *tx) killsAll() bool {
+	return slices.ContainsFunc(t.records, func(r revoked) bool {
+		return r.Target.Kind == revocation.KindIssuer || r.Target.Kind == revocation.KindClient
+	})
 }
 
 // writeRecords numbers and writes what the transaction revokes, and returns

@@ -48,6 +48,7 @@ func scanRealm(row scanner) (realm.Realm, error) {
 
 // PutRealm implements realm.Tx. What revocation has written to the row stays.
 func (t *tx) PutRealm(r realm.Realm) error {
+	t.changed = true
 	settings, err := json.Marshal(r.Settings)
 	if err != nil {
 		return fmt.Errorf("encoding settings: %w", err)

@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -47,6 +48,7 @@ type DB struct {
 	readers   *pool
 	now       func() time.Time
 	committed chan struct{}
+	changes   atomic.Uint64
 }
 
 // Open opens the database and migrates it. A database that a newer version of
@@ -120,6 +122,10 @@ func openPool(path string, size int, options url.Values) (*pool, error) {
 	db.SetMaxIdleConns(size)
 	return newPool(db), nil
 }
+
+// Changes counts the commits of this process that changed a realm or a client,
+// or killed all of one. It rises after the commit, before its writer goes on.
+func (db *DB) Changes() uint64 { return db.changes.Load() }
 
 // Close closes the database. Transactions that run are waited for.
 func (db *DB) Close() error { return errors.Join(db.readers.close(), db.writer.close()) }
