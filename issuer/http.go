@@ -36,6 +36,8 @@ func (d *doors) routes() []route {
 		{"GET", oidc + "/certs", d.discovery.Certs, true},
 
 		{"GET POST", oidc + "/auth", d.login.Authorize, false},
+		{"POST", oidc + "/auth/device", d.login.StartDevice, true},
+		{"GET POST", "/realms/{realm}/device", d.login.Device, false},
 		{"POST", oidc + "/ext/par/request", d.login.Push, true},
 		{"POST", "/realms/{realm}/login-actions/authenticate", d.login.Authenticate, false},
 		{"POST", "/realms/{realm}/login-actions/consent", d.login.Consent, false},

@@ -15,6 +15,8 @@ const (
 	attrRequestAlgorithm = "request.object.signature.alg"
 	attrRequestURIs      = "request.uris"
 
+	attrDeviceFlow = "oauth2.device.authorization.grant.enabled"
+
 	attrDetailTypes = "authorization.details.types" // not Keycloak's
 )
 
@@ -48,6 +50,10 @@ func (c Client) RequestAlgorithms() []jose.Algorithm {
 	}
 	return jose.SigningAlgorithms()
 }
+
+// DeviceFlow reports whether the client may ask for people by a device
+// (RFC 8628).
+func (c Client) DeviceFlow() bool { return c.Attributes[attrDeviceFlow] == "true" }
 
 // DetailTypes are the types of authorization details that the client may ask
 // for (RFC 9396 §10, authorization_details_types).

@@ -96,6 +96,7 @@ type metadata struct {
 	RevocationEndpoint     string   `json:"revocation_endpoint"`
 	RevocationAuthMethods  []string `json:"revocation_endpoint_auth_methods_supported"`
 	RevocationAlgorithms   []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	DeviceEndpoint         string   `json:"device_authorization_endpoint"`
 	PushedEndpoint         string   `json:"pushed_authorization_request_endpoint"`
 	PushedOnly             bool     `json:"require_pushed_authorization_requests"`
 	ResponseAlgorithms     []string `json:"authorization_signing_alg_values_supported"`
@@ -148,6 +149,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		RevocationEndpoint:     protocol + "/revoke",
 		RevocationAuthMethods:  h.c.AuthMethods,
 		RevocationAlgorithms:   clients,
+		DeviceEndpoint:         protocol + "/auth/device",
 		PushedEndpoint:         protocol + "/ext/par/request",
 		ResponseAlgorithms:     signing,
 		IssInAuthorizationResp: true,

@@ -29,6 +29,7 @@ type consenting struct {
 // consentPage is what the consent page shows.
 type consentPage struct {
 	Action, State, Client string
+	UserCode              string // of a device
 	Scopes, Details       []string
 }
 
@@ -49,7 +50,7 @@ func (h *Handler) settle(w http.ResponseWriter, req *http.Request, r realm.Realm
 
 func (h *Handler) needsConsent(ctx context.Context, r realm.Realm, c client.Client, q request, userID string) (bool, error) {
 	switch {
-	case q.AskConsent, len(q.Asked.Details) > 0: // each is a permission of its own, and none is remembered
+	case q.AskConsent, q.Device != "", len(q.Asked.Details) > 0: // each is a permission of its own, and none is remembered
 		return true, nil
 	case !c.ConsentRequired:
 		return false, nil
@@ -70,7 +71,7 @@ func (h *Handler) askConsent(w http.ResponseWriter, req *http.Request, r realm.R
 		Name: "consent", Realm: r.Name, Locales: k.Request.Locales, FormTarget: k.Request.RedirectURI,
 		Data: consentPage{
 			Action: "/realms/" + url.PathEscape(r.Name) + "/login-actions/consent?client_id=" + url.QueryEscape(c.ClientID),
-			State:  state, Client: cmp.Or(c.Name, c.ClientID), Scopes: scopes, Details: shownDetails(k.Request.Asked),
+			State:  state, Client: cmp.Or(c.Name, c.ClientID), UserCode: k.Request.Device, Scopes: scopes, Details: shownDetails(k.Request.Asked),
 		},
 	})
 }

@@ -13,6 +13,10 @@
 //	                                 ▼                         │
 //	                            login page ──► POST authenticate: password
 //
+// A request can also come by a client's own call (RFC 9126), in a signed object
+// (RFC 9101), or by a device whose person types a code (RFC 8628): then the
+// flow ends on a page of ours, and the device asks for its tokens itself.
+//
 // Before the code stands consent, for clients that need it: a page, its form
 // (POST consent) and what session remembers of earlier answers.
 //

@@ -47,6 +47,9 @@ type Sessions interface {
 	IssueCode(ctx context.Context, r realm.Realm, c session.Code) (string, error)
 	Consented(ctx context.Context, r realm.Realm, userID, clientID, scope string) (bool, error)
 	Consent(ctx context.Context, r realm.Realm, userID, clientID, scope string) error
+	StartDevice(ctx context.Context, r realm.Realm, d session.Device, life time.Duration) (code, userCode string, err error)
+	WaitingDevice(ctx context.Context, r realm.Realm, userCode string) (session.Device, error)
+	DecideDevice(ctx context.Context, r realm.Realm, userCode string, decision session.Device) error
 	Push(ctx context.Context, r realm.Realm, clientID string, body []byte, life time.Duration) (string, error)
 	Pushed(ctx context.Context, r realm.Realm, clientID, value string) ([]byte, error)
 	End(ctx context.Context, r realm.Realm, sid string, why revocation.Reason) (revocation.Revision, error)
@@ -102,6 +105,8 @@ type Config struct {
 type Handler struct {
 	c     Config
 	cross *http.CrossOriginProtection
+
+	guesses guesses
 }
 
 // New checks the configuration.
@@ -213,7 +218,11 @@ func (h *Handler) reopen(req *http.Request, r realm.Realm, purpose string, state
 	if err != nil {
 		return client.Client{}, nil, err
 	}
-	if !c.Enabled || !c.StandardFlowEnabled || !c.AllowsRedirect(q.RedirectURI) {
+	allowed := c.StandardFlowEnabled && c.AllowsRedirect(q.RedirectURI)
+	if q.Device != "" {
+		allowed = c.DeviceFlow()
+	}
+	if !c.Enabled || !allowed {
 		return client.Client{}, nil, &theme.Error{Text: "clientDisabled"}
 	}
 	return c, form, nil
@@ -257,6 +266,10 @@ func (h *Handler) remembered(s session.UserSession) int {
 func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm, c client.Client, q request, s session.UserSession, acr string) {
 	if acr == acrPassword {
 		h.c.Forms.Forget(w, r.Name)
+	}
+	if q.Device != "" {
+		h.decide(w, req, r, q, session.Device{SessionID: s.ID, UserID: s.UserID, ACR: acr, AuthTime: s.AuthTime})
+		return
 	}
 	code, err := h.c.Sessions.IssueCode(req.Context(), r, session.Code{
 		SessionID: s.ID, ClientID: q.ClientID, RedirectURI: q.RedirectURI, Scope: q.Scope,

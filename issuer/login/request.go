@@ -37,7 +37,9 @@ type request struct {
 	Scope       string `json:"s,omitempty"` // granted, not asked for
 	Challenge   string `json:"p,omitempty"` // PKCE, S256
 	AskConsent  bool   `json:"o,omitempty"` // whatever is remembered
-	DPoPKey     string `json:"d,omitempty"` // dpop_jkt
+	Device      string `json:"v,omitempty"` // user code of a device that waits for the answer; there is no redirect URI then
+
+	DPoPKey string `json:"d,omitempty"` // dpop_jkt
 
 	Asked session.Asked `json:"a,omitzero"`
 

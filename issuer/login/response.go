@@ -8,6 +8,7 @@ import (
 
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/theme"
 )
 
@@ -34,6 +35,10 @@ func (h *Handler) succeed(w http.ResponseWriter, req *http.Request, r realm.Real
 func (h *Handler) fail(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, err error) {
 	e := asError(err)
 	h.log(req, r, q.ClientID, e)
+	if q.Device != "" {
+		h.failDevice(w, req, r, q, e)
+		return
+	}
 	fields := []field{{"error", e.Code}}
 	if e.Description != "" {
 		fields = append(fields, field{"error_description", e.Description})
@@ -42,6 +47,16 @@ func (h *Handler) fail(w http.ResponseWriter, req *http.Request, r realm.Realm, 
 		fields = append(fields, field{"state", q.State})
 	}
 	h.send(w, req, r, q, append(fields, field{"iss", r.Issuer}))
+}
+
+// failDevice tells the person; a device learns of a refusal, and may wait out
+// what can be tried again.
+func (h *Handler) failDevice(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, e *oauth.Error) {
+	if e.Code == oauth.CodeAccessDenied {
+		h.decide(w, req, r, q, session.Device{Denied: true})
+		return
+	}
+	h.page(w, req, theme.ErrorPage(r.Name, e))
 }
 
 // loginRequired is the answer to prompt=none without a fitting session.

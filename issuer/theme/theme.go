@@ -29,7 +29,7 @@ import (
 var files embed.FS
 
 // pages are the templates that must exist, checked by New.
-var pages = []string{"login", "error", "consent", "logout-confirm", "logged-out", "logging-out", "form-post"}
+var pages = []string{"login", "error", "consent", "device", "device-status", "logout-confirm", "logged-out", "logging-out", "form-post"}
 
 // tongues are the languages there are texts in; the first is the default.
 var tongues = []language.Tag{language.English, language.Japanese}
@@ -100,7 +100,7 @@ func source(content []byte) string {
 
 // Page is one page to show.
 type Page struct {
-	Name   string // of the template: login, consent, error, logout-confirm, logged-out, logging-out, form-post
+	Name   string // of the template: login, consent, device, device-status, error, logout-confirm, logged-out, logging-out, form-post
 	Status int    // 0 means 200
 	Realm  string // shown to the user
 	Data   any    // for the template, as .Data

@@ -79,6 +79,7 @@ func TestPagesSpeakTheReadersLanguage(t *testing.T) {
 // consentData is what the page consent is given.
 type consentData struct {
 	Action, State, Client string
+	UserCode              string
 	Scopes, Details       []string
 }
 
@@ -96,7 +97,9 @@ func TestPagesEscapeWhatOthersSent(t *testing.T) {
 	const evil = `"><script>alert(1)</script>`
 	pages := []Page{
 		{Name: "login", Realm: evil, Data: loginData{Action: evil, State: evil, Username: evil, Message: evil}},
-		{Name: "consent", Realm: evil, Data: consentData{evil, evil, evil, []string{evil}, []string{evil}}},
+		{Name: "consent", Realm: evil, Data: consentData{evil, evil, evil, evil, []string{evil}, []string{evil}}},
+		{Name: "device", Realm: evil, Data: struct{ Action, Message string }{evil, evil}},
+		{Name: "device-status", Realm: evil, Data: evil},
 		{Name: "error", Realm: evil, Data: evil},
 		{Name: "logout-confirm", Realm: evil, Data: struct{ Action, State string }{evil, evil}},
 		{Name: "logged-out", Realm: evil},
@@ -119,6 +122,8 @@ func TestEveryPageHasAPolicyThatItsContentFits(t *testing.T) {
 	pages := []Page{
 		{Name: "login", Data: loginData{}},
 		{Name: "consent", Data: consentData{}},
+		{Name: "device", Data: struct{ Action, Message string }{}},
+		{Name: "device-status", Data: "x"},
 		{Name: "error", Data: "x"},
 		{Name: "logged-out"},
 		{Name: "logging-out", Data: loggingOut{}},

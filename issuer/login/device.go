@@ -1,0 +1,201 @@
+package login
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/oauth"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/theme"
+)
+
+// Of devices, as Keycloak 26 by default: how long they wait, and how many
+// seconds between their questions.
+const (
+	deviceLife     = 10 * time.Minute
+	deviceInterval = 5
+)
+
+// maxUserCode is the longest user code that is looked for, in bytes.
+const maxUserCode = 32
+
+// deviceAnswer is RFC 8628 §3.2.
+type deviceAnswer struct {
+	DeviceCode      string `json:"device_code"`
+	UserCode        string `json:"user_code"`
+	VerificationURI string `json:"verification_uri"`
+	CompleteURI     string `json:"verification_uri_complete"`
+	ExpiresIn       int64  `json:"expires_in"`
+	Interval        int    `json:"interval"`
+}
+
+// StartDevice answers a POST to the device authorization endpoint (RFC 8628
+// §3.1).
+func (h *Handler) StartDevice(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	form, err := oauth.ParseForm(req)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	caller, err := h.c.ClientAuth.Authenticate(req.Context(), r, req, form)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	if !clientauth.AllowOrigin(w, req, caller.Client) {
+		return
+	}
+	scope, err := deviceScope(caller.Client, form)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	code, typed, err := h.c.Sessions.StartDevice(req.Context(), r, session.Device{ClientID: caller.Client.ClientID, Scope: scope}, deviceLife)
+	if err != nil {
+		h.log(req, r, caller.Client.ClientID, err)
+		oauth.WriteError(w, err)
+		return
+	}
+	oauth.WriteJSON(w, http.StatusOK, deviceAnswer{
+		DeviceCode: code, UserCode: typed, VerificationURI: r.Issuer + "/device",
+		CompleteURI: r.Issuer + "/device?user_code=" + url.QueryEscape(typed), ExpiresIn: int64(deviceLife / time.Second), Interval: deviceInterval,
+	})
+}
+
+// deviceScope is what the device will be granted.
+func deviceScope(c client.Client, form oauth.Form) (string, error) {
+	if !c.DeviceFlow() {
+		return "", oauth.UnauthorizedClient("Client is not allowed to initiate OAuth 2.0 Device Authorization Grant. The flow is disabled for the client.")
+	}
+	asked := strings.Fields(form["scope"])
+	granted, refused := c.Grantable(asked)
+	if len(refused) > 0 || len(form["scope"]) > maxParameter {
+		return "", oauth.InvalidScope("Invalid scopes: " + strings.Join(asked, " "))
+	}
+	return strings.Join(granted, " "), nil
+}
+
+// devicePage is what the page with the field for the user code shows.
+type devicePage struct{ Action, Message string }
+
+// Device answers a GET or POST to the verification URI (RFC 8628 §3.3): the
+// page to type a user code in, or what follows a good one, a login if need be
+// and in any case consent. A code in a link is as good as a typed one, since
+// the consent page shows it and says what it does (§5.4: the person must be
+// able to see that the device is not theirs).
+func (h *Handler) Device(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	typed := req.URL.Query().Get("user_code")
+	if req.Method == http.MethodPost {
+		form, err := oauth.ParseForm(req)
+		if err != nil {
+			h.refuse(w, req, r, &theme.Error{Text: "invalidRequest", Cause: err})
+			return
+		}
+		typed = form["device_user_code"]
+	}
+	if typed == "" {
+		h.askUserCode(w, req, r, "")
+		return
+	}
+	c, q, err := h.device(req, r, typed)
+	if errors.Is(err, session.ErrNotFound) {
+		h.askUserCode(w, req, r, "invalidUserCode")
+		return
+	}
+	if err != nil {
+		h.refuse(w, req, r, err)
+		return
+	}
+	h.dispatch(w, req, r, c, q)
+}
+
+// device is the request of the device that waits under a user code. Who guesses
+// (§5.1) finds none any more after some tries, right or wrong.
+func (h *Handler) device(req *http.Request, r realm.Realm, typed string) (client.Client, request, error) {
+	if len(typed) > maxUserCode || !h.guesses.may(r.Name+" "+address(req), h.c.Now()) {
+		return client.Client{}, request{}, session.ErrNotFound
+	}
+	d, err := h.c.Sessions.WaitingDevice(req.Context(), r, typed)
+	if errors.Is(err, session.ErrNotFound) {
+		h.guesses.failed(r.Name+" "+address(req), h.c.Now())
+	}
+	if err != nil {
+		return client.Client{}, request{}, err
+	}
+	c, err := h.client(req.Context(), r, d.ClientID)
+	if err == nil && (!c.Enabled || !c.DeviceFlow()) {
+		err = &theme.Error{Text: "clientDisabled"}
+	}
+	return c, request{ClientID: d.ClientID, Scope: d.Scope, Device: strings.ToUpper(typed), maxAge: noMaxAge}, err
+}
+
+func (h *Handler) askUserCode(w http.ResponseWriter, req *http.Request, r realm.Realm, message string) {
+	h.page(w, req, theme.Page{
+		Name: "device", Realm: r.Name, Data: devicePage{"/realms/" + url.PathEscape(r.Name) + "/device", message},
+	})
+}
+
+// decide ends the flow of a device with a page: nobody is sent anywhere.
+func (h *Handler) decide(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, decision session.Device) {
+	err := h.c.Sessions.DecideDevice(req.Context(), r, q.Device, decision)
+	if errors.Is(err, session.ErrNotFound) {
+		err = &theme.Error{Text: "invalidUserCode", Cause: err}
+	}
+	if err != nil {
+		h.refuse(w, req, r, err)
+		return
+	}
+	text := "deviceDone"
+	if decision.Denied {
+		text = "deviceDenied"
+	}
+	h.page(w, req, theme.Page{Name: "device-status", Realm: r.Name, Locales: q.Locales, Data: text})
+}
+
+// Guesses of user codes: so many may be wrong from one address in a while.
+const (
+	guessesMost = 10
+	guessesOver = 10 * time.Minute
+	guessers    = 16 << 10 // addresses remembered
+)
+
+// guesses counts wrong user codes. When full it forgets all, which somebody
+// with that many addresses can bring about; what protects then is that there
+// are 2^34 codes and each lasts ten minutes.
+type guesses struct {
+	mu   sync.Mutex // guards wrong
+	from map[string]guess
+}
+
+type guess struct {
+	wrong int
+	since time.Time
+}
+
+func (g *guesses) may(from string, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f := g.from[from]
+	return f.wrong < guessesMost || now.Sub(f.since) >= guessesOver
+}
+
+func (g *guesses) failed(from string, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f, known := g.from[from]
+	if !known && len(g.from) >= guessers || g.from == nil {
+		g.from = make(map[string]guess)
+	}
+	if !known || now.Sub(f.since) >= guessesOver {
+		f = guess{since: now}
+	}
+	f.wrong++
+	g.from[from] = f
+}
