@@ -59,7 +59,7 @@ func (a answer) location(base, value string) {
 		return
 	}
 	for name, values := range u.Query() {
-		a["header Location "+name] = plain(base, name, values[0])
+		a.add(base, "header Location "+name, values[0])
 	}
 	u.RawQuery = ""
 	a["header Location"] = plain(base, "", u.String())
@@ -112,7 +112,7 @@ func last(name string) string { return name[strings.LastIndexByte(name, ' ')+1:]
 // volatile is what a member is, whatever its value.
 var volatile = map[string]string{
 	"exp": "{time}", "iat": "{time}", "auth_time": "{time}", "sid": "{id}", "session_state": "{id}", "code": "{code}",
-	"kid": "{id}", "public_key": "{key}", "rev": "{revision}", "at_hash": "{hash}", "sub": "{id}", "reuse_id": "{id}", "aud_x": "{id}", "refresh_token": "{token}",
+	"kid": "{id}", "public_key": "{key}", "rev": "{revision}", "request_uri": "{id}", "at_hash": "{hash}", "sub": "{id}", "reuse_id": "{id}", "aud_x": "{id}", "refresh_token": "{token}",
 }
 
 var uuid = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
