@@ -71,7 +71,8 @@ func TestAStaleMintIsDeadWhereTheKillIsKnown(t *testing.T) {
 	there.Issuer = other
 	t.Cleanup(func() { _, _ = db.Close(), otherDB.Close() })
 
-	there.mint(t) // and remembers
+	here.mint(t) // and remembers
+	there.mint(t)
 	if err := here.Import(t.Context(), switched(false)); err != nil {
 		t.Fatal(err)
 	}

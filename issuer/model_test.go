@@ -85,7 +85,7 @@ func modelRealm() issuer.Realm {
 
 // importedStore is a database with the realm in it, for each run to copy:
 // keys are slow to make.
-func importedStore(t *testing.T) []byte {
+func importedStore(t testing.TB) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tegata.db")
 	now := func() time.Time { return modelNow }
@@ -105,7 +105,7 @@ func importedStore(t *testing.T) []byte {
 }
 
 // cheapen replaces the hash of alice's password by one at the least cost.
-func cheapen(t *testing.T, db *sqlstore.DB) {
+func cheapen(t testing.TB, db *sqlstore.DB) {
 	t.Helper()
 	b64, salt := base64.RawStdEncoding.EncodeToString, []byte("8 or more")
 	hash := fmt.Sprintf("$argon2id$v=%d$m=8,t=1,p=1$%s$%s", argon2.Version, b64(salt), b64(argon2.IDKey([]byte("pw"), salt, 1, 8, 1, 32)))
@@ -127,7 +127,7 @@ func cheapen(t *testing.T, db *sqlstore.DB) {
 	}
 }
 
-func openIssuer(t *testing.T, path string, now func() time.Time) (*issuer.Issuer, *sqlstore.DB) {
+func openIssuer(t testing.TB, path string, now func() time.Time) (*issuer.Issuer, *sqlstore.DB) {
 	t.Helper()
 	db, err := sqlstore.Open(context.Background(), sqlstore.Config{Path: path, Now: now})
 	if err != nil {
