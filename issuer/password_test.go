@@ -26,3 +26,25 @@ func TestGuessingAtTheTokenEndpoint(t *testing.T) {
 		t.Errorf("after twenty guesses: %d %v", status, answer)
 	}
 }
+
+// TestAPasswordIsNoConsent (Keycloak 26): a client that has to ask people
+// first cannot get round it.
+func TestAPasswordIsNoConsent(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	file := demoRealm()
+	for i := range file.Clients {
+		if file.Clients[i].ClientID == "direct" {
+			file.Clients[i].ConsentRequired = true
+		}
+	}
+	if err := s.iss.Import(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	status, answer := s.post("token", "direct", "direct-secret", url.Values{
+		"grant_type": {"password"}, "username": {"alice"}, "password": {"pw"},
+	})
+	if status != http.StatusBadRequest || answer["error"] != "invalid_client" || answer["error_description"] != "Client requires user consent" {
+		t.Errorf("%d %v", status, answer)
+	}
+}

@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/tegata/tegata/issuer/oauth"
@@ -19,6 +20,11 @@ import (
 func (h *Handler) password(ctx context.Context, req request) (response, error) {
 	if !req.client.DirectAccessGrantsEnabled {
 		return response{}, oauth.UnauthorizedClient("Client not allowed for direct access grants")
+	}
+	if req.client.ConsentRequired { // there is no page to ask on
+		e := oauth.InvalidClient("Client requires user consent")
+		e.Status = http.StatusBadRequest // Keycloak 26: the client did authenticate
+		return response{}, e
 	}
 	scope, err := req.scope()
 	if err != nil {
