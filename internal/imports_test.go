@@ -50,7 +50,7 @@ var table = map[string][]string{
 	"issuer/session":    {"issuer/realm", "issuer/recent", "revocation"},
 	"issuer/keys":       {"issuer/realm", "revocation", "internal/jose"},
 	"issuer/token":      {"issuer/realm", "issuer/keys", "issuer/session", "revocation", "internal/jose"},
-	"issuer/claims":     {"issuer/client", "issuer/user"},
+	"issuer/claims":     {"issuer/realm", "issuer/client", "issuer/user"},
 	"issuer/clientauth": {"issuer/realm", "issuer/client", "issuer/oauth", "internal/jose", "internal/jwks"},
 	"issuer/userauth":   {"issuer/realm", "issuer/user"},
 	"issuer/dpop":       {"issuer/realm", "issuer/oauth", "internal/jose"},

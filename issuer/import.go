@@ -38,7 +38,7 @@ func (i *Issuer) Import(ctx context.Context, file Realm) error {
 		return fmt.Errorf("importing realm %s: %w", file.Realm, err)
 	}
 	for _, c := range file.Clients {
-		if err := i.importClient(ctx, r, c); err != nil {
+		if err := i.importClient(ctx, r, c, file.serviceAccount(c.ClientID)); err != nil {
 			return fmt.Errorf("importing client %s of realm %s: %w", c.ClientID, file.Realm, err)
 		}
 	}
@@ -46,6 +46,9 @@ func (i *Issuer) Import(ctx context.Context, file Realm) error {
 		return fmt.Errorf("making keys of realm %s: %w", file.Realm, err)
 	}
 	for _, u := range file.Users {
+		if u.ServiceAccountClientID != "" {
+			continue // a part of its client
+		}
 		if err := i.importUser(ctx, r, u); err != nil {
 			return fmt.Errorf("importing user %s of realm %s: %w", u.Username, file.Realm, err)
 		}
@@ -78,7 +81,7 @@ func (file Realm) check() error {
 			return fmt.Errorf("realm %s: a lifetime or count is negative", file.Realm)
 		}
 	}
-	return errors.Join(file.checkClients(), file.checkUsers())
+	return errors.Join(file.checkClients(), file.checkUsers(), file.checkMappers(), file.checkMembers())
 }
 
 func (file Realm) checkClients() error {
@@ -187,19 +190,23 @@ func (file Realm) settings() realm.Settings {
 		RefreshMaxReuse:                 file.RefreshTokenMaxReuse,
 		KeyRotation:                     seconds(file.KeyRotation),
 	}
+	s.DefaultClientScopes, s.OptionalClientScopes = file.DefaultDefaultClientScopes, file.DefaultOptionalClientScopes
 	for _, scope := range file.ClientScopes {
-		s.Scopes = append(s.Scopes, scope.Name)
+		s.ClientScopes = append(s.ClientScopes, realm.ClientScope{
+			Name: scope.Name, Attributes: scope.Attributes, Mappers: mappers(scope.ProtocolMappers),
+		})
 	}
+	s.Roles, s.Groups = file.Roles.definitions(), groups(file.Groups)
 	return s
 }
 
-func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client) error {
+func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client, account realm.Roles) error {
 	old, err := i.clients.ByClientID(ctx, r, file.ClientID)
 	known := err == nil
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
-	c, err := file.over(old, r)
+	c, err := file.over(old, r, account)
 	if err == nil {
 		c, err = i.withSecret(c, file)
 	}
@@ -220,7 +227,7 @@ func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client) e
 }
 
 // over is the client as the file wants it, on top of what the store has.
-func (file Client) over(old client.Client, r realm.Realm) (client.Client, error) {
+func (file Client) over(old client.Client, r realm.Realm, account realm.Roles) (client.Client, error) {
 	c := old
 	c.RealmID = r.ID
 	c.ClientID = file.ClientID
@@ -235,8 +242,10 @@ func (file Client) over(old client.Client, r realm.Realm) (client.Client, error)
 	c.RedirectURIs = file.RedirectURIs
 	c.PostLogoutRedirectURIs = file.PostLogoutRedirectURIs
 	c.WebOrigins = file.WebOrigins
-	c.DefaultClientScopes = file.DefaultClientScopes
-	c.OptionalClientScopes = file.OptionalClientScopes
+	c.DefaultClientScopes, c.OptionalClientScopes = file.scopes(r.Settings)
+	c.Mappers = mappers(file.ProtocolMappers)
+	c.FullScopeAllowed = file.FullScopeAllowed
+	c.ServiceAccount = account
 	c.Audience = file.Audience
 	c.FrontchannelLogout = file.FrontchannelLogout
 	c.JWKSURI = file.JWKSURI
@@ -348,6 +357,9 @@ func (i *Issuer) overUser(file User, old user.User, r realm.Realm) (user.User, e
 	u.EmailVerified = file.EmailVerified
 	u.FirstName = file.FirstName
 	u.LastName = file.LastName
+	u.Attributes = file.Attributes
+	u.Roles = realm.Roles{Realm: file.RealmRoles, Client: file.ClientRoles}
+	u.Groups = file.Groups
 	for _, credential := range file.Credentials {
 		if old.PasswordHash != "" {
 			same, err := userauth.Verify(old.PasswordHash, credential.Value)

@@ -38,14 +38,65 @@ type Realm struct {
 	KeyRotation int `json:"keyRotation,omitempty" yaml:"keyRotation,omitempty"` // s that a signing key signs; default: until somebody rotates (not Keycloak's)
 
 	ClientScopes []ClientScope `json:"clientScopes,omitempty" yaml:"clientScopes,omitempty"`
+	Roles        Roles         `json:"roles,omitzero" yaml:"roles,omitempty"`
+	Groups       []Group       `json:"groups,omitempty" yaml:"groups,omitempty"`
 	Clients      []Client      `json:"clients,omitempty" yaml:"clients,omitempty"`
 	Users        []User        `json:"users,omitempty" yaml:"users,omitempty"`
+
+	// The client scopes of clients that name none; default: Keycloak's.
+	DefaultDefaultClientScopes  []string `json:"defaultDefaultClientScopes,omitempty" yaml:"defaultDefaultClientScopes,omitempty"`
+	DefaultOptionalClientScopes []string `json:"defaultOptionalClientScopes,omitempty" yaml:"defaultOptionalClientScopes,omitempty"`
 }
 
 // ClientScope is a scope that clients of the realm may be given, besides the
-// built-in ones.
+// built-in ones or instead of one.
 type ClientScope struct {
-	Name string `json:"name" yaml:"name"`
+	Name            string            `json:"name" yaml:"name"`
+	Description     string            `json:"description,omitempty" yaml:"description,omitempty"` // for readers of the file
+	Protocol        string            `json:"protocol,omitempty" yaml:"protocol,omitempty"`       // "openid-connect" (default)
+	Attributes      map[string]string `json:"attributes,omitempty" yaml:"attributes,omitempty"`   // include.in.token.scope
+	ProtocolMappers []ProtocolMapper  `json:"protocolMappers,omitempty" yaml:"protocolMappers,omitempty"`
+}
+
+// ProtocolMapper releases one claim, audience or role; see package claims for
+// the types.
+type ProtocolMapper struct {
+	Name            string            `json:"name" yaml:"name"`
+	Protocol        string            `json:"protocol,omitempty" yaml:"protocol,omitempty"` // "openid-connect" (default)
+	ProtocolMapper  string            `json:"protocolMapper" yaml:"protocolMapper"`
+	ConsentRequired bool              `json:"consentRequired,omitempty" yaml:"consentRequired,omitempty"` // nothing reads it, here or in Keycloak
+	Config          map[string]string `json:"config,omitempty" yaml:"config,omitempty"`
+}
+
+// Roles are the roles of a realm and, by client id, of its clients.
+type Roles struct {
+	Realm  []Role            `json:"realm,omitempty" yaml:"realm,omitempty"`
+	Client map[string][]Role `json:"client,omitempty" yaml:"client,omitempty"`
+}
+
+// Role is one role.
+type Role struct {
+	Name        string     `json:"name" yaml:"name"`
+	Description string     `json:"description,omitempty" yaml:"description,omitempty"` // for readers of the file
+	Composite   bool       `json:"composite,omitempty" yaml:"composite,omitempty"`     // as Composites say
+	ClientRole  bool       `json:"clientRole,omitempty" yaml:"clientRole,omitempty"`   // as its place says
+	Composites  Composites `json:"composites,omitzero" yaml:"composites,omitempty"`
+}
+
+// Composites are the roles that are in a role.
+type Composites struct {
+	Realm  []string            `json:"realm,omitempty" yaml:"realm,omitempty"`
+	Client map[string][]string `json:"client,omitempty" yaml:"client,omitempty"`
+}
+
+// Group is one group of people.
+type Group struct {
+	Name        string              `json:"name" yaml:"name"`
+	Path        string              `json:"path,omitempty" yaml:"path,omitempty"` // as its place says
+	Attributes  map[string][]string `json:"attributes,omitempty" yaml:"attributes,omitempty"`
+	RealmRoles  []string            `json:"realmRoles,omitempty" yaml:"realmRoles,omitempty"`
+	ClientRoles map[string][]string `json:"clientRoles,omitempty" yaml:"clientRoles,omitempty"`
+	SubGroups   []Group             `json:"subGroups,omitempty" yaml:"subGroups,omitempty"`
 }
 
 // Client is one client of a realm file.
@@ -72,6 +123,9 @@ type Client struct {
 	OptionalClientScopes   []string `json:"optionalClientScopes,omitempty" yaml:"optionalClientScopes,omitempty"`
 	Audience               []string `json:"audience,omitempty" yaml:"audience,omitempty"` // aud of its access tokens
 
+	ProtocolMappers  []ProtocolMapper `json:"protocolMappers,omitempty" yaml:"protocolMappers,omitempty"`
+	FullScopeAllowed *bool            `json:"fullScopeAllowed,omitempty" yaml:"fullScopeAllowed,omitempty"` // default true
+
 	FrontchannelLogout bool `json:"frontchannelLogout,omitempty" yaml:"frontchannelLogout,omitempty"` // with attribute frontchannel.logout.url
 
 	JWKS                map[string]any    `json:"jwks,omitempty" yaml:"jwks,omitempty"`       // public keys for private_key_jwt
@@ -89,6 +143,15 @@ type User struct {
 	FirstName     string       `json:"firstName,omitempty" yaml:"firstName,omitempty"`
 	LastName      string       `json:"lastName,omitempty" yaml:"lastName,omitempty"`
 	Credentials   []Credential `json:"credentials,omitempty" yaml:"credentials,omitempty"`
+
+	Attributes  map[string][]string `json:"attributes,omitempty" yaml:"attributes,omitempty"`
+	RealmRoles  []string            `json:"realmRoles,omitempty" yaml:"realmRoles,omitempty"`
+	ClientRoles map[string][]string `json:"clientRoles,omitempty" yaml:"clientRoles,omitempty"`
+	Groups      []string            `json:"groups,omitempty" yaml:"groups,omitempty"` // paths: "/staff/cooks"
+
+	// ServiceAccountClientID makes this no person but the roles of a client
+	// that acts for itself.
+	ServiceAccountClientID string `json:"serviceAccountClientId,omitempty" yaml:"serviceAccountClientId,omitempty"`
 }
 
 // Credential is one credential of a User.

@@ -1,21 +1,24 @@
-// Package claims says what tokens and UserInfo release about a person: what
-// the granted scopes and the client's protocol mappers let out. It must not
-// know how a token is signed, nor where people are kept.
+// Package claims says what tokens, UserInfo and introspection release about a
+// person: what the granted scopes and the client's protocol mappers let out. It
+// must not know how a token is signed, nor where people are kept.
 //
 // The claims that the protocol itself sets (iss, sub, exp, sid, rev …) are not
 // its business; package token sets them, and lets nothing from here replace one.
 package claims
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/user"
 )
 
 // Request is for whom claims are made.
 type Request struct {
+	Realm  realm.Realm
 	Client client.Client
 	User   user.User
 	Scope  string // granted, space separated
@@ -24,41 +27,178 @@ type Request struct {
 // Claims are what is released, for each kind of recipient. The maps are not
 // shared: who gets them may change them.
 type Claims struct {
-	Access   map[string]any // in access tokens
-	ID       map[string]any // in ID tokens
-	UserInfo map[string]any // at UserInfo, without sub
-	Audience []string       // aud of access tokens; empty: the default
+	Access        map[string]any // in access tokens
+	ID            map[string]any // in ID tokens
+	UserInfo      map[string]any // at UserInfo, without sub
+	Introspection map[string]any // at introspection
+	Audience      []string       // aud of access tokens; empty: the default
 }
 
 // For returns the claims of one person for one client.
 func For(r Request) Claims {
-	scopes := strings.Fields(r.Scope)
-	return Claims{
-		Access:   profile(r.User, scopes),
-		ID:       profile(r.User, scopes),
-		UserInfo: profile(r.User, scopes),
-		Audience: slices.Clone(r.Client.Audience),
+	out := Claims{
+		Access: make(map[string]any), ID: make(map[string]any),
+		UserInfo: make(map[string]any), Introspection: make(map[string]any),
+	}
+	b := &bearer{r: r, roles: effective(r)}
+	b.add(r.Client.Audience...)
+	for _, release := range b.rules() {
+		release(b, &out)
+	}
+	out.Audience = b.audience
+	return out
+}
+
+// ServiceAccount is who a client is when it acts for itself: Keycloak's user
+// of that name, whose id here is the client's.
+func ServiceAccount(c client.Client) user.User {
+	return user.User{ID: c.ID, RealmID: c.RealmID, Username: "service-account-" + c.ClientID, Enabled: c.Enabled, Roles: c.ServiceAccount}
+}
+
+// bearer is whom a token is about, while its claims are collected.
+type bearer struct {
+	r        Request
+	roles    roles
+	audience []string
+}
+
+// add adds to the audience what is not in it yet.
+func (b *bearer) add(audience ...string) {
+	for _, name := range audience {
+		if !slices.Contains(b.audience, name) {
+			b.audience = append(b.audience, name)
+		}
 	}
 }
 
-// profile is what the scopes profile and email release (OpenID Connect Core
-// §5.4). Keycloak 26 has it in every token.
-func profile(u user.User, scopes []string) map[string]any {
-	m := make(map[string]any)
-	if slices.Contains(scopes, "profile") {
-		m["preferred_username"] = u.Username
-		set(m, "name", strings.TrimSpace(u.FirstName+" "+u.LastName))
-		set(m, "given_name", u.FirstName)
-		set(m, "family_name", u.LastName)
+// rules are what applies to a request: the mappers of its scopes and of the
+// client, those first that decide which roles the others see. A mapper that
+// cannot be understood releases nothing; Check keeps such out of realms.
+func (b *bearer) rules() []rule {
+	var mappers []realm.Mapper
+	for _, name := range b.scopes() {
+		scope, _ := b.r.Realm.Settings.ClientScope(name)
+		mappers = append(mappers, scope.Mappers...)
 	}
-	if slices.Contains(scopes, "email") && u.Email != "" {
-		m["email"], m["email_verified"] = u.Email, u.EmailVerified
+	var first, then []rule
+	for _, m := range slices.Concat(mappers, b.r.Client.Mappers) {
+		compiled, err := compile(m)
+		switch {
+		case err != nil:
+		case m.Type == hardcodedRole:
+			first = append(first, compiled)
+		default:
+			then = append(then, compiled)
+		}
 	}
-	return m
+	return append(first, then...)
 }
 
-func set(m map[string]any, name, value string) {
-	if value != "" {
-		m[name] = value
+// scopes are the granted ones and those that are granted without being named.
+func (b *bearer) scopes() []string {
+	scopes := strings.Fields(b.r.Scope)
+	for _, name := range b.r.Client.DefaultClientScopes {
+		if scope, ok := b.r.Realm.Settings.ClientScope(name); ok && !scope.Shown() && !slices.Contains(scopes, name) {
+			scopes = append(scopes, name)
+		}
+	}
+	return scopes
+}
+
+// attribute is what a person's attribute says; if nothing, what it says of
+// their groups, the nearest first (Keycloak).
+func (b *bearer) attribute(name string) []string {
+	u := b.r.User
+	var own []string
+	switch name {
+	case "username":
+		own = filled(u.Username)
+	case "email":
+		own = filled(u.Email)
+	case "firstName":
+		own = filled(u.FirstName)
+	case "lastName":
+		own = filled(u.LastName)
+	default:
+		own = u.Attributes[name]
+	}
+	if len(own) > 0 {
+		return own
+	}
+	for _, path := range u.Groups {
+		groups := b.r.Realm.Settings.GroupPath(path)
+		for _, g := range slices.Backward(groups) {
+			if values := g.Attributes[name]; len(values) > 0 {
+				return values
+			}
+		}
+	}
+	return nil
+}
+
+func filled(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{value}
+}
+
+// roles are somebody's effective roles.
+type roles struct {
+	realm  map[string]bool
+	client map[string]map[string]bool // by client id
+}
+
+// effective are the roles of a person that the client's tokens may name: their
+// own, their groups' and all that are in those.
+func effective(r Request) roles {
+	all := roles{realm: make(map[string]bool), client: make(map[string]map[string]bool)}
+	s := r.Realm.Settings
+	all.grant(s.Roles, r.User.Roles)
+	for _, path := range r.User.Groups {
+		for _, g := range s.GroupPath(path) {
+			all.grant(s.Roles, g.Roles)
+		}
+	}
+	if r.Client.AllRoles() {
+		return all
+	}
+	own := roles{realm: make(map[string]bool), client: make(map[string]map[string]bool)}
+	if mine, ok := all.client[r.Client.ClientID]; ok {
+		own.client[r.Client.ClientID] = mine
+	}
+	return own
+}
+
+// grant adds roles and what is in them; a circle of them ends where it began.
+func (all roles) grant(defined realm.RoleDefinitions, more realm.Roles) {
+	for _, name := range more.Realm {
+		if all.realm[name] {
+			continue
+		}
+		all.realm[name] = true
+		all.grant(defined, composites(defined.Realm, name))
+	}
+	for id, names := range more.Client {
+		for _, name := range names {
+			if all.client[id][name] {
+				continue
+			}
+			if all.client[id] == nil {
+				all.client[id] = make(map[string]bool)
+			}
+			all.client[id][name] = true
+			all.grant(defined, composites(defined.Client[id], name))
+		}
 	}
 }
+
+func composites(defined []realm.Role, name string) realm.Roles {
+	if i := slices.IndexFunc(defined, func(r realm.Role) bool { return r.Name == name }); i >= 0 {
+		return defined[i].Composites
+	}
+	return realm.Roles{}
+}
+
+// sorted are names in an order that does not change from token to token.
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

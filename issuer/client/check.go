@@ -55,6 +55,7 @@ func (c Client) checkAlgorithms() error {
 	for name, alg := range map[string]jose.Algorithm{
 		attrAccessAlgorithm: c.AccessTokenAlgorithm(), attrIDAlgorithm: c.IDTokenAlgorithm(),
 		attrResponseAlgorithm: c.ResponseAlgorithm(),
+		attrInfoAlgorithm:     c.UserInfoAlgorithm(),
 	} {
 		if err := jose.CheckSigning(alg); err != nil && alg != "" {
 			return fmt.Errorf("attribute %s: %w", name, err)

@@ -47,6 +47,14 @@ type Client struct {
 	OptionalClientScopes   []string `json:"optionalClientScopes,omitempty"`
 	Audience               []string `json:"audience,omitempty"` // aud of its access tokens
 
+	// HiddenScopes are those default scopes that no scope value names. The realm
+	// says which; ByClientID fills them in.
+	HiddenScopes []string `json:"-"`
+
+	Mappers          []realm.Mapper `json:"protocolMappers,omitempty"`  // besides those of its scopes
+	FullScopeAllowed *bool          `json:"fullScopeAllowed,omitempty"` // see AllRoles
+	ServiceAccount   realm.Roles    `json:"serviceAccount,omitzero"`    // roles that it has when it acts for itself
+
 	FrontchannelLogout bool `json:"frontchannelLogout,omitempty"` // told of logouts by the browser, see FrontLogout
 
 	JWKS    json.RawMessage `json:"jwks,omitempty"` // keys for private_key_jwt
@@ -114,7 +122,18 @@ func (c *Clients) ByClientID(ctx context.Context, r realm.Realm, clientID string
 	if err != nil {
 		return Client{}, fmt.Errorf("reading client: %w", err)
 	}
+	found.HiddenScopes = hiddenScopes(r, found.DefaultClientScopes)
 	return found, nil
+}
+
+func hiddenScopes(r realm.Realm, names []string) []string {
+	var hidden []string
+	for _, name := range names {
+		if scope, ok := r.Settings.ClientScope(name); ok && !scope.Shown() {
+			hidden = append(hidden, name)
+		}
+	}
+	return hidden
 }
 
 // Put creates or replaces the client of that ClientID, keeping its ID. What

@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,10 @@ func TestAClientGetsWhatItMayHave(t *testing.T) {
 		if diff := cmp.Diff(tt.refused, strings.Join(refused, " ")); diff != "" {
 			t.Errorf("%s: refused (-want +got):\n%s", tt.name, diff)
 		}
+	}
+	c.HiddenScopes = []string{"profile"}
+	if granted, refused := c.Grantable([]string{"profile", "a"}); !slices.Equal(granted, []string{"email", "a"}) || refused != nil {
+		t.Errorf("with a hidden scope: granted %q, refused %q", granted, refused)
 	}
 	if granted, _ := (Client{DefaultClientScopes: []string{"openid"}}).Grantable([]string{"openid"}); len(granted) != 1 {
 		t.Errorf("openid twice: %q", granted)

@@ -50,6 +50,7 @@ const (
 	attrIDAlgorithm     = "id.token.signed.response.alg"
 
 	attrResponseAlgorithm = "authorization.signed.response.alg"
+	attrInfoAlgorithm     = "user.info.response.signature.alg"
 )
 
 // AccessTokenAlgorithm is what the client's access tokens are signed with;
@@ -70,6 +71,16 @@ func (c Client) ResponseAlgorithm() jose.Algorithm {
 	return jose.Algorithm(c.Attributes[attrResponseAlgorithm])
 }
 
+// UserInfoAlgorithm is what the client's UserInfo answers are signed with;
+// empty: they are plain JSON (OpenID Connect Core §5.3.2).
+func (c Client) UserInfoAlgorithm() jose.Algorithm {
+	return jose.Algorithm(c.Attributes[attrInfoAlgorithm])
+}
+
+// AllRoles reports whether its tokens name every role that somebody has
+// (Keycloak's fullScopeAllowed, the default), or those of the client alone.
+func (c Client) AllRoles() bool { return c.FullScopeAllowed == nil || *c.FullScopeAllowed }
+
 // openID is the scope that every client may ask for: it is what makes a
 // request one of OpenID Connect (Core §3.1.2.1), not a permission.
 const openID = "openid"
@@ -77,7 +88,7 @@ const openID = "openid"
 // Grantable returns what of the requested scopes the client may have: its
 // default scopes always, its optional ones and "openid" when asked for, in a
 // stable order that does not depend on the request. Anything else is in
-// refused.
+// refused. A hidden default scope is granted without being named.
 func (c Client) Grantable(requested []string) (granted, refused []string) {
 	for _, scope := range requested {
 		if scope != openID && !slices.Contains(c.DefaultClientScopes, scope) && !slices.Contains(c.OptionalClientScopes, scope) {
@@ -93,7 +104,9 @@ func (c Client) Grantable(requested []string) (granted, refused []string) {
 		grant(openID)
 	}
 	for _, scope := range c.DefaultClientScopes {
-		grant(scope)
+		if !slices.Contains(c.HiddenScopes, scope) {
+			grant(scope)
+		}
 	}
 	for _, scope := range c.OptionalClientScopes {
 		if slices.Contains(requested, scope) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/token"
@@ -32,12 +33,12 @@ func (h *Handler) clientCredentials(ctx context.Context, req request) (response,
 	if err != nil {
 		return response{}, err
 	}
+	account := claims.ServiceAccount(req.client)
+	released := claims.For(claims.Request{Realm: req.realm, Client: req.client, User: account, Scope: scope})
+	released.Access["preferred_username"] = account.Username // in any scope: it says what kind of token this is
 	set, err := h.c.Tokens.MintClient(ctx, req.realm, token.ClientOrder{
 		Client: req.minting(), Subject: req.client.ID, Scope: scope, Rev: rev, Binding: req.binding,
-		Claims: token.Claims{
-			Access:   map[string]any{"preferred_username": "service-account-" + req.client.ClientID},
-			Audience: req.client.Audience,
-		},
+		Claims: token.Claims{Access: released.Access, Audience: released.Audience},
 	})
 	if err != nil {
 		return response{}, err

@@ -308,7 +308,7 @@ func (h *Handler) release(ctx context.Context, req request, userID, scope, audie
 	if err != nil {
 		return claims.Claims{}, err
 	}
-	released := claims.For(claims.Request{Client: req.client, User: u, Scope: scope})
+	released := claims.For(claims.Request{Realm: req.realm, Client: req.client, User: u, Scope: scope})
 	if audience == "" {
 		return released, nil
 	}

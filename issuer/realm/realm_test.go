@@ -20,7 +20,7 @@ func TestWhatCannotWorkIsNotStored(t *testing.T) {
 		want   string // part of the error; empty: none
 	}{
 		{"a plain one", func(*Realm) {}, ""},
-		{"every setting", func(r *Realm) { r.Settings = Settings{Scopes: []string{"a"}}.WithDefaults() }, ""},
+		{"every setting", func(r *Realm) { r.Settings = Settings{ClientScopes: []ClientScope{{Name: "a"}}}.WithDefaults() }, ""},
 		{"no name", func(r *Realm) { r.Name = "" }, "realm name"},
 		{"a long name", func(r *Realm) { r.Name = strings.Repeat("a", 65) }, "realm name"},
 		{"a path", func(r *Realm) { r.Name = "a/b" }, "realm name"},
@@ -35,8 +35,16 @@ func TestWhatCannotWorkIsNotStored(t *testing.T) {
 		{"a negative lifetime", func(r *Realm) { r.Settings.RefreshGrace = -1 }, "lifetime"},
 		{"a lifetime that overflows", func(r *Realm) { r.Settings.AccessTokenLifespan = 1 << 62 }, "lifetime"},
 		{"negative reuse", func(r *Realm) { r.Settings.RefreshMaxReuse = -1 }, "refreshTokenMaxReuse"},
-		{"an empty scope", func(r *Realm) { r.Settings.Scopes = []string{""} }, "scope"},
-		{"too many scopes", func(r *Realm) { r.Settings.Scopes = make([]string, maxScopes+1) }, "scopes"},
+		{"an empty scope", func(r *Realm) { r.Settings.ClientScopes = []ClientScope{{}} }, "scope"},
+		{"a scope twice", func(r *Realm) { r.Settings.ClientScopes = []ClientScope{{Name: "a"}, {Name: "a"}} }, "twice"},
+		{"a role without a name", func(r *Realm) { r.Settings.Roles.Client = map[string][]Role{"c": {{}}} }, "role"},
+		{"a group without a name", func(r *Realm) { r.Settings.Groups = []Group{{Name: "a", SubGroups: []Group{{}}}} }, "group"},
+		{"a deep group", func(r *Realm) {
+			for range maxGroupDepth + 1 {
+				r.Settings.Groups = []Group{{Name: "a", SubGroups: r.Settings.Groups}}
+			}
+		}, "levels"},
+		{"too many scopes", func(r *Realm) { r.Settings.ClientScopes = make([]ClientScope, maxScopes+1) }, "scopes"},
 	}
 	for _, tt := range tests {
 		r := Realm{Name: "demo"}
@@ -52,7 +60,7 @@ func TestWhatCannotWorkIsNotStored(t *testing.T) {
 // without a default fails here.
 func TestEverySettingHasADefault(t *testing.T) {
 	t.Parallel()
-	noDefault := []string{"Scopes", "KeyRotation", "OfflineSessionMaxLifespan", "RememberMe"}
+	noDefault := []string{"Roles", "Groups", "KeyRotation", "OfflineSessionMaxLifespan", "RememberMe"}
 	s := Settings{}.WithDefaults()
 	v := reflect.ValueOf(s)
 	for i := range v.NumField() {
@@ -75,7 +83,8 @@ func TestADefaultReplacesNoChoice(t *testing.T) {
 	chosen := Settings{
 		SigningAlgorithm: jose.EdDSA, AccessTokenType: "JWT", AccessTokenLifespan: 1, SSOSessionIdleTimeout: 2,
 		SSOSessionMaxLifespan: 3, AccessCodeLifespan: 4, AccessCodeLifespanLogin: 5, OfflineSessionIdleTimeout: 6, OfflineSessionMaxLifespan: 6,
-		RefreshGrace: 7, RefreshMaxReuse: 8, Scopes: []string{"a"},
+		RefreshGrace: 7, RefreshMaxReuse: 8,
+		ClientScopes: []ClientScope{{Name: "a"}}, DefaultClientScopes: []string{}, OptionalClientScopes: []string{"a"},
 	}
 	if got := chosen.WithDefaults(); !reflect.DeepEqual(got, chosen) {
 		t.Errorf("got %+v, want %+v", got, chosen)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tegata/tegata/internal/jose"
@@ -31,7 +32,12 @@ type Settings struct {
 	RefreshGrace                    time.Duration  `json:"refreshGrace,omitempty"`                    // 10 s, see store.md §3
 	RefreshMaxReuse                 int            `json:"refreshTokenMaxReuse,omitempty"`            // 3
 	KeyRotation                     time.Duration  `json:"keyRotation,omitempty"`                     // how long a key signs; 0: until somebody rotates (not Keycloak's)
-	Scopes                          []string       `json:"scopes,omitempty"`                          // client scopes that exist besides the built-in ones
+
+	ClientScopes         []ClientScope   `json:"clientScopes,omitempty"`     // besides the built-in ones, or instead
+	DefaultClientScopes  []string        `json:"defaultDefaultClientScopes"` // of clients that name none; nil: Keycloak's
+	OptionalClientScopes []string        `json:"defaultOptionalClientScopes"`
+	Roles                RoleDefinitions `json:"roles,omitzero"`
+	Groups               []Group         `json:"groups,omitempty"`
 }
 
 // WithDefaults returns s with every zero field set to its default. What has
@@ -47,6 +53,12 @@ func (s Settings) WithDefaults() Settings {
 	s.OfflineSessionIdleTimeout = cmp.Or(s.OfflineSessionIdleTimeout, 30*24*time.Hour)
 	s.RefreshGrace = cmp.Or(s.RefreshGrace, 10*time.Second)
 	s.RefreshMaxReuse = cmp.Or(s.RefreshMaxReuse, 3)
+	if s.DefaultClientScopes == nil {
+		s.DefaultClientScopes = slices.Clone(defaultScopes)
+	}
+	if s.OptionalClientScopes == nil {
+		s.OptionalClientScopes = slices.Clone(optionalScopes)
+	}
 	return s
 }
 
@@ -83,17 +95,6 @@ func (s Settings) check() error {
 	if s.RefreshMaxReuse < 0 {
 		return fmt.Errorf("refreshTokenMaxReuse %d: want 0 or more", s.RefreshMaxReuse)
 	}
-	return s.checkScopes()
-}
-
-func (s Settings) checkScopes() error {
-	if len(s.Scopes) > maxScopes {
-		return fmt.Errorf("%d scopes: want at most %d", len(s.Scopes), maxScopes)
-	}
-	for _, scope := range s.Scopes {
-		if scope == "" || len(scope) > maxScope {
-			return errors.New("a scope is empty or too long")
-		}
-	}
-	return nil
+	left := maxGroups
+	return errors.Join(s.checkScopes(), s.checkRoles(), checkGroups(s.Groups, 1, &left))
 }

@@ -86,7 +86,9 @@ func testClients(t *testing.T, s Store) {
 		ID: "c-1", RealmID: "r-1", ClientID: "shop", Name: "Shop", Enabled: true, PublicClient: true, StandardFlowEnabled: true,
 		RedirectURIs: []string{"https://shop.example/cb"}, DefaultClientScopes: []string{"openid"}, Audience: []string{"api"},
 		JWKS: []byte(`{"keys":[]}`), AccessTokenLifespan: time.Minute, Attributes: map[string]string{"k": "v"},
-		SecretHash: "hash", SecretSealed: []byte("sealed"), OldSecretHash: "old", OldSecretUntil: time.Unix(1_800_000_000, 0).UTC(),
+		Mappers: []realm.Mapper{{Name: "m", Type: "t", Config: map[string]string{"k": "v"}}}, FullScopeAllowed: new(bool),
+		ServiceAccount: realm.Roles{Realm: []string{"a"}, Client: map[string][]string{"shop": {"b"}}},
+		SecretHash:     "hash", SecretSealed: []byte("sealed"), OldSecretHash: "old", OldSecretUntil: time.Unix(1_800_000_000, 0).UTC(),
 	}
 	put(first)
 	put(client.Client{ID: "c-2", RealmID: "r-2", ClientID: "shop"}) // the same client id in another realm

@@ -9,6 +9,7 @@ package user
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -33,7 +34,12 @@ type User struct {
 	EmailVerified bool   `json:"emailVerified,omitempty"`
 	FirstName     string `json:"firstName,omitempty"`
 	LastName      string `json:"lastName,omitempty"`
-	PasswordHash  string `json:"-"` // PHC string, argon2id
+
+	Attributes map[string][]string `json:"attributes,omitempty"`
+	Roles      realm.Roles         `json:"roles,omitzero"`   // given to them directly
+	Groups     []string            `json:"groups,omitempty"` // paths, see realm.Settings.GroupPath
+
+	PasswordHash string `json:"-"` // PHC string, argon2id
 }
 
 // Store keeps users. sqlstore implements it.
@@ -58,7 +64,8 @@ type Tx interface {
 const (
 	maxUsername = 255
 	maxID       = 64
-	maxField    = 1024 // each of email, names and password hash
+	maxField    = 1024      // each of email, names and password hash
+	maxUser     = 256 << 10 // a user as JSON
 )
 
 // Users is the service that doors use.
@@ -132,6 +139,13 @@ func (u User) check() error {
 		if len(field) > maxField || !utf8.ValidString(field) {
 			return fmt.Errorf("user %q: a field is longer than %d bytes or no UTF-8", u.Username, maxField)
 		}
+	}
+	encoded, err := json.Marshal(u)
+	if err != nil {
+		return fmt.Errorf("user %q: encoding: %w", u.Username, err)
+	}
+	if len(encoded) > maxUser {
+		return fmt.Errorf("user %q: larger than %d bytes as JSON", u.Username, maxUser)
 	}
 	return nil
 }

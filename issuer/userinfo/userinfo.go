@@ -126,7 +126,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		oauth.WriteError(w, err)
 		return
 	}
-	answer := claims.For(claims.Request{Client: c, User: u, Scope: read.Scope}).UserInfo
+	answer := claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).UserInfo
 	answer["sub"] = u.ID
 	oauth.WriteJSON(w, http.StatusOK, answer)
 }

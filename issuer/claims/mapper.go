@@ -1,0 +1,366 @@
+package claims
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tegata/tegata/issuer/realm"
+)
+
+// rule is a compiled mapper.
+type rule func(b *bearer, out *Claims)
+
+// hardcodedRole is the mapper that other mappers see the effect of.
+const hardcodedRole = "oidc-hardcoded-role-mapper"
+
+// kinds are Keycloak's protocol mappers, by their type.
+var kinds = map[string]func(config) (rule, error){
+	"oidc-usermodel-attribute-mapper":   attribute,
+	"oidc-usermodel-property-mapper":    property,
+	"oidc-full-name-mapper":             fullName,
+	"oidc-address-mapper":               address,
+	"oidc-hardcoded-claim-mapper":       hardcodedClaim,
+	"oidc-group-membership-mapper":      groups,
+	"oidc-usermodel-realm-role-mapper":  realmRoles,
+	"oidc-usermodel-client-role-mapper": clientRoles,
+	hardcodedRole:                       role,
+	"oidc-audience-mapper":              audience,
+	"oidc-audience-resolve-mapper":      audienceResolve,
+
+	// What these would add is in every token anyway: sub, acr, allowed-origins.
+	"oidc-sub-mapper":             nothing,
+	"oidc-acr-mapper":             nothing,
+	"oidc-allowed-origins-mapper": nothing,
+}
+
+// Check finds what is wrong with a mapper of a realm or client.
+func Check(m realm.Mapper) error {
+	_, err := compile(m)
+	return err
+}
+
+func compile(m realm.Mapper) (rule, error) {
+	kind, ok := kinds[m.Type]
+	if !ok {
+		return nil, fmt.Errorf("protocol mapper %.100q: unknown protocolMapper %.100q", m.Name, m.Type)
+	}
+	compiled, err := kind(m.Config)
+	if err != nil {
+		return nil, fmt.Errorf("protocol mapper %.100q: %w", m.Name, err)
+	}
+	return compiled, nil
+}
+
+// config is what configures a mapper, under Keycloak's keys.
+type config map[string]string
+
+func (c config) is(key string) bool { return c[key] == "true" }
+
+// destinations are where a mapper's claim goes. What does not say a word of
+// UserInfo or introspection goes there with the token that it is in (Keycloak).
+func (c config) destinations() func(*Claims) []map[string]any {
+	or := func(key, otherwise string) bool {
+		if _, said := c[key]; said {
+			return c.is(key)
+		}
+		return c.is(otherwise)
+	}
+	access, id := c.is("access.token.claim"), c.is("id.token.claim")
+	info, introspection := or("userinfo.token.claim", "id.token.claim"), or("introspection.token.claim", "access.token.claim")
+	return func(out *Claims) (to []map[string]any) {
+		for _, d := range []struct {
+			on bool
+			m  map[string]any
+		}{{access, out.Access}, {id, out.ID}, {info, out.UserInfo}, {introspection, out.Introspection}} {
+			if d.on {
+				to = append(to, d.m)
+			}
+		}
+		return to
+	}
+}
+
+// claim is the rule that releases values under claim.name, as jsonType.label
+// and multivalued say.
+func (c config) claim(values func(b *bearer) []string) (rule, error) {
+	path, err := splitPath(c["claim.name"])
+	if err != nil {
+		return nil, err
+	}
+	convert, err := converter(c["jsonType.label"])
+	if err != nil {
+		return nil, err
+	}
+	many, to := c.is("multivalued"), c.destinations()
+	return func(b *bearer, out *Claims) {
+		var converted []any
+		for _, value := range values(b) {
+			if v, ok := convert(value); ok {
+				converted = append(converted, v)
+			}
+		}
+		if len(converted) == 0 {
+			return
+		}
+		for _, m := range to(out) {
+			if many {
+				set(m, path, slices.Clone(converted))
+			} else {
+				set(m, path, converted[0])
+			}
+		}
+	}, nil
+}
+
+func attribute(c config) (rule, error) {
+	name := c["user.attribute"]
+	if name == "" {
+		return nil, errors.New("user.attribute is empty")
+	}
+	return c.claim(func(b *bearer) []string { return b.attribute(name) })
+}
+
+func property(c config) (rule, error) {
+	switch name := c["user.attribute"]; name {
+	case "username", "email", "firstName", "lastName":
+		return attribute(c)
+	case "id":
+		return c.claim(func(b *bearer) []string { return filled(b.r.User.ID) })
+	case "emailVerified":
+		return c.claim(func(b *bearer) []string { return []string{strconv.FormatBool(b.r.User.EmailVerified)} })
+	default:
+		return nil, fmt.Errorf("user.attribute %.100q is no property of a user", name)
+	}
+}
+
+func fullName(c config) (rule, error) {
+	to := c.destinations()
+	return func(b *bearer, out *Claims) {
+		name := strings.TrimSpace(b.r.User.FirstName + " " + b.r.User.LastName)
+		if name == "" {
+			return
+		}
+		for _, m := range to(out) {
+			m["name"] = name
+		}
+	}, nil
+}
+
+// address is the claim of OpenID Connect Core §5.1.1, of attributes that the
+// configuration may call otherwise.
+func address(c config) (rule, error) {
+	attributes := make(map[string]string)
+	for _, member := range []string{"formatted", "street", "locality", "region", "postal_code", "country"} {
+		name := member
+		if renamed := c["user.attribute."+member]; renamed != "" {
+			name = renamed
+		}
+		if member == "street" {
+			member = "street_address"
+		}
+		attributes[member] = name
+	}
+	to := c.destinations()
+	return func(b *bearer, out *Claims) {
+		for _, m := range to(out) {
+			parts := make(map[string]any)
+			for member, name := range attributes {
+				if values := b.attribute(name); len(values) > 0 {
+					parts[member] = values[0]
+				}
+			}
+			if len(parts) > 0 {
+				m["address"] = parts
+			}
+		}
+	}, nil
+}
+
+func hardcodedClaim(c config) (rule, error) {
+	value := c["claim.value"]
+	convert, err := converter(c["jsonType.label"])
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := convert(value); !ok {
+		return nil, fmt.Errorf("claim.value is no %s", c["jsonType.label"])
+	}
+	return c.claim(func(*bearer) []string { return []string{value} })
+}
+
+// groups are a person's groups by their paths, or by their names with
+// full.path false.
+func groups(c config) (rule, error) {
+	path, err := splitPath(c["claim.name"])
+	if err != nil {
+		return nil, err
+	}
+	names, to := c["full.path"] == "false", c.destinations()
+	return func(b *bearer, out *Claims) {
+		membership := []any{}
+		for _, group := range b.r.User.Groups {
+			found := b.r.Realm.Settings.GroupPath(group)
+			switch {
+			case len(found) == 0:
+			case names:
+				membership = append(membership, found[len(found)-1].Name)
+			default:
+				membership = append(membership, group)
+			}
+		}
+		for _, m := range to(out) {
+			set(m, path, slices.Clone(membership))
+		}
+	}, nil
+}
+
+func realmRoles(c config) (rule, error) {
+	prefix := c["usermodel.realmRoleMapping.rolePrefix"]
+	return c.claim(func(b *bearer) []string { return prefixed(prefix, sorted(b.roles.realm)) })
+}
+
+// clientRoles are the roles of one client or, without its id, of each. The
+// claim's name may have the client's id in it.
+func clientRoles(c config) (rule, error) {
+	prefix, only := c["usermodel.clientRoleMapping.rolePrefix"], c["usermodel.clientRoleMapping.clientId"]
+	of := func(id string) (rule, error) {
+		named := make(config, len(c))
+		for key, value := range c {
+			named[key] = value
+		}
+		named["claim.name"] = strings.ReplaceAll(c["claim.name"], "${client_id}", escapePath(id))
+		return named.claim(func(b *bearer) []string { return prefixed(prefix, sorted(b.roles.client[id])) })
+	}
+	if only != "" {
+		return of(only)
+	}
+	if _, err := of("id"); err != nil {
+		return nil, err
+	}
+	return func(b *bearer, out *Claims) {
+		for _, id := range sorted(b.roles.client) {
+			if release, err := of(id); err == nil {
+				release(b, out)
+			}
+		}
+	}, nil
+}
+
+func prefixed(prefix string, names []string) []string {
+	for i := range names {
+		names[i] = prefix + names[i]
+	}
+	return names
+}
+
+// role gives everybody a role in the client's tokens: "name" of the realm or
+// "client.name" (Keycloak).
+func role(c config) (rule, error) {
+	id, name, ofClient := strings.Cut(c["role"], ".")
+	switch {
+	case c["role"] == "", ofClient && (id == "" || name == ""):
+		return nil, fmt.Errorf("role %.100q: want name or client.name", c["role"])
+	case ofClient:
+		return func(b *bearer, _ *Claims) {
+			b.roles.grant(b.r.Realm.Settings.Roles, realm.Roles{Client: map[string][]string{id: {name}}})
+		}, nil
+	}
+	return func(b *bearer, _ *Claims) {
+		b.roles.grant(b.r.Realm.Settings.Roles, realm.Roles{Realm: []string{id}})
+	}, nil
+}
+
+// audience adds a client or any other name to aud of access tokens.
+func audience(c config) (rule, error) {
+	name := c["included.client.audience"]
+	if name == "" {
+		name = c["included.custom.audience"]
+	}
+	if name == "" {
+		return nil, errors.New("included.client.audience and included.custom.audience are empty")
+	}
+	if !c.is("access.token.claim") {
+		return nothing(c)
+	}
+	return func(b *bearer, _ *Claims) { b.add(name) }, nil
+}
+
+// audienceResolve adds every other client whose roles somebody has.
+func audienceResolve(c config) (rule, error) {
+	if c["access.token.claim"] == "false" {
+		return nothing(c)
+	}
+	return func(b *bearer, _ *Claims) {
+		for _, id := range sorted(b.roles.client) {
+			if id != b.r.Client.ClientID {
+				b.add(id)
+			}
+		}
+	}, nil
+}
+
+func nothing(config) (rule, error) { return func(*bearer, *Claims) {}, nil }
+
+// maxDepth of claims in claims.
+const maxDepth = 10
+
+// splitPath reads a claim.name: dots separate the names of claims in claims,
+// unless there is a backslash before them (Keycloak).
+func splitPath(name string) ([]string, error) {
+	const dot = "\x00"
+	parts := strings.Split(strings.ReplaceAll(name, `\.`, dot), ".")
+	for i := range parts {
+		if parts[i] = strings.ReplaceAll(parts[i], dot, "."); parts[i] == "" {
+			return nil, fmt.Errorf("claim.name %.100q: a name is empty", name)
+		}
+	}
+	if len(parts) > maxDepth {
+		return nil, fmt.Errorf("claim.name %.100q: want at most %d levels", name, maxDepth)
+	}
+	return parts, nil
+}
+
+func escapePath(name string) string { return strings.ReplaceAll(name, ".", `\.`) }
+
+// set puts a value where the path says. What is no object does not become one.
+func set(m map[string]any, path []string, value any) {
+	for ; len(path) > 1; path = path[1:] {
+		inner, there := m[path[0]]
+		if !there {
+			inner = make(map[string]any)
+			m[path[0]] = inner
+		}
+		object, ok := inner.(map[string]any)
+		if !ok {
+			return
+		}
+		m = object
+	}
+	m[path[0]] = value
+}
+
+// converter makes JSON values of text, as a jsonType.label says. What is no
+// such value is not released.
+func converter(label string) (func(string) (any, bool), error) {
+	switch label {
+	case "", "String":
+		return func(s string) (any, bool) { return s, true }, nil
+	case "long", "int":
+		return func(s string) (any, bool) {
+			n, err := strconv.ParseInt(s, 10, 64)
+			return n, err == nil
+		}, nil
+	case "boolean":
+		return func(s string) (any, bool) {
+			b, err := strconv.ParseBool(s)
+			return b, err == nil
+		}, nil
+	case "JSON":
+		return func(s string) (any, bool) { return json.RawMessage(s), json.Valid([]byte(s)) }, nil
+	}
+	return nil, fmt.Errorf("jsonType.label %.100q is unknown", label)
+}
