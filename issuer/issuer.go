@@ -261,7 +261,8 @@ func (i *Issuer) newDoors() (*doors, error) {
 		Logger: i.c.Logger, Minted: i.metrics.mint, Reused: i.metrics.revoke,
 	})
 	d.introspect, errs[1] = introspect.New(introspect.Config{
-		Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Logger: i.c.Logger,
+		Clients: callers, Tokens: i.tokens, Sessions: i.sessions,
+		Users: i.users, Issued: i.clients, Logger: i.c.Logger,
 	})
 	d.revoke, errs[2] = revoke.New(revoke.Config{
 		Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Revoked: i.revoked,

@@ -60,7 +60,7 @@ func (i *Issuer) asked(ctx context.Context, r realm.Realm) (asked, error) {
 		clients, err := v.Clients(r.ID)
 		for _, c := range clients {
 			a.life = max(a.life, c.Lifespans().AccessToken)
-			for _, alg := range []jose.Algorithm{c.AccessTokenAlgorithm(), c.IDTokenAlgorithm(), c.ResponseAlgorithm()} {
+			for _, alg := range []jose.Algorithm{c.AccessTokenAlgorithm(), c.IDTokenAlgorithm(), c.ResponseAlgorithm(), c.UserInfoAlgorithm()} {
 				if alg != "" && !slices.Contains(a.algorithms, alg) {
 					a.algorithms = append(a.algorithms, alg)
 				}

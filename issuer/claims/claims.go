@@ -49,10 +49,14 @@ func For(r Request) Claims {
 	return out
 }
 
-// ServiceAccount is who a client is when it acts for itself: Keycloak's user
-// of that name, whose id here is the client's.
-func ServiceAccount(c client.Client) user.User {
-	return user.User{ID: c.ID, RealmID: c.RealmID, Username: "service-account-" + c.ClientID, Enabled: c.Enabled, Roles: c.ServiceAccount}
+// ForClient returns the claims of a client that acts for itself: those of its
+// service account, Keycloak's user of that name, whose id here is the client's.
+// The name is there with any scope: it says what kind of token this is.
+func ForClient(r realm.Realm, c client.Client, scope string) Claims {
+	name := "service-account-" + c.ClientID
+	out := For(Request{Realm: r, Client: c, Scope: scope, User: user.User{ID: c.ID, RealmID: c.RealmID, Username: name, Roles: c.ServiceAccount}})
+	out.Access["preferred_username"], out.Introspection["preferred_username"] = name, name
+	return out
 }
 
 // bearer is whom a token is about, while its claims are collected.

@@ -33,9 +33,7 @@ func (h *Handler) clientCredentials(ctx context.Context, req request) (response,
 	if err != nil {
 		return response{}, err
 	}
-	account := claims.ServiceAccount(req.client)
-	released := claims.For(claims.Request{Realm: req.realm, Client: req.client, User: account, Scope: scope})
-	released.Access["preferred_username"] = account.Username // in any scope: it says what kind of token this is
+	released := claims.ForClient(req.realm, req.client, scope)
 	set, err := h.c.Tokens.MintClient(ctx, req.realm, token.ClientOrder{
 		Client: req.minting(), Subject: req.client.ID, Scope: scope, Rev: rev, Binding: req.binding,
 		Claims: token.Claims{Access: released.Access, Audience: released.Audience},

@@ -17,12 +17,14 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/token"
+	"github.com/tegata/tegata/issuer/user"
 )
 
 // AnyAudience is the client attribute that exempts a client from the audience
@@ -44,7 +46,20 @@ type Sessions interface {
 	Alive(ctx context.Context, sub session.Subject) error
 }
 
+// Users finds people; user.Users does.
+type Users interface {
+	ByID(ctx context.Context, r realm.Realm, id string) (user.User, error)
+}
+
+// ClientStore finds the clients that tokens were issued to; client.Clients does.
+type ClientStore interface {
+	ByClientID(ctx context.Context, r realm.Realm, clientID string) (client.Client, error)
+}
+
 var (
+	_ Users       = (*user.Users)(nil)
+	_ ClientStore = (*client.Clients)(nil)
+
 	_ ClientAuth = (*clientauth.Authenticator)(nil)
 	_ Tokens     = (*token.Tokens)(nil)
 	_ Sessions   = (*session.Sessions)(nil)
@@ -55,6 +70,8 @@ type Config struct {
 	Clients  ClientAuth
 	Tokens   Tokens
 	Sessions Sessions
+	Users    Users
+	Issued   ClientStore
 	Logger   *slog.Logger
 }
 
@@ -63,7 +80,7 @@ type Handler struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.Tokens == nil || c.Sessions == nil || c.Logger == nil {
+	if c.Clients == nil || c.Tokens == nil || c.Sessions == nil || c.Users == nil || c.Issued == nil || c.Logger == nil {
 		return nil, errors.New("introspect: every field of Config is required")
 	}
 	return &Handler{c}, nil
@@ -115,7 +132,35 @@ func (h *Handler) answer(req *http.Request, r realm.Realm) (map[string]any, erro
 	if err != nil {
 		return nil, err
 	}
-	return active(read), nil
+	now, err := h.released(req.Context(), r, read)
+	if errors.Is(err, user.ErrNotFound) || errors.Is(err, client.ErrNotFound) {
+		return h.inactive(req, caller, read, err.Error()), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return active(read, now), nil
+}
+
+// released is what the token's client is told about the person now: a role that
+// was taken away is not in it, whatever the token says. Refresh and ID tokens
+// are what they are.
+func (h *Handler) released(ctx context.Context, r realm.Realm, read token.Read) (map[string]any, error) {
+	if read.Kind != token.Access {
+		return nil, nil
+	}
+	c, err := h.c.Issued.ByClientID(ctx, r, read.Token.Client)
+	if err != nil {
+		return nil, err
+	}
+	if read.Token.Subject == c.ID {
+		return claims.ForClient(r, c, read.Scope).Introspection, nil
+	}
+	u, err := h.c.Users.ByID(ctx, r, read.Token.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).Introspection, nil
 }
 
 // caller authenticates; a public client has proved nothing.
@@ -159,13 +204,25 @@ func (h *Handler) inactive(req *http.Request, caller client.Client, read token.R
 	return map[string]any{"active": false}
 }
 
-// active is every claim, and Keycloak's four members.
-func active(read token.Read) map[string]any {
+// details are what the person allowed, once and for all (RFC 9396 §9.2).
+const details = "authorization_details"
+
+// active is what the token says, with what is released now instead of what was
+// when it was minted, and Keycloak's four members.
+func active(read token.Read, released map[string]any) map[string]any {
 	answer := maps.Clone(read.Claims)
+	if released != nil {
+		maps.DeleteFunc(answer, func(name string, _ any) bool { return !token.Reserved(name) && name != details })
+		for name, value := range released {
+			if !token.Reserved(name) {
+				answer[name] = value
+			}
+		}
+	}
 	answer["active"] = true
 	answer["token_type"] = read.Claims["typ"] // DPoP too (RFC 9449 §6.2)
 	answer["client_id"] = read.Token.Client
-	if name, ok := read.Claims["preferred_username"]; ok {
+	if name, ok := answer["preferred_username"]; ok {
 		answer["username"] = name
 	}
 	return answer

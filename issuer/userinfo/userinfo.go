@@ -9,10 +9,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
@@ -24,9 +26,10 @@ import (
 	"github.com/tegata/tegata/issuer/user"
 )
 
-// Tokens reads tokens; token.Tokens does.
+// Tokens reads tokens and signs answers; token.Tokens does.
 type Tokens interface {
 	Read(ctx context.Context, r realm.Realm, compact string) (token.Read, error)
+	SignUserInfo(ctx context.Context, r realm.Realm, alg jose.Algorithm, clientID, subject string, claims map[string]any) (string, error)
 }
 
 // Sessions says whether a token is alive; session.Sessions does.
@@ -127,8 +130,26 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		return
 	}
 	answer := claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).UserInfo
+	if alg := c.UserInfoAlgorithm(); alg != "" {
+		signed, err := h.c.Tokens.SignUserInfo(req.Context(), r, alg, c.ClientID, u.ID, answer)
+		if err != nil {
+			oauth.WriteError(w, err)
+			return
+		}
+		writeJWT(w, signed)
+		return
+	}
 	answer["sub"] = u.ID
 	oauth.WriteJSON(w, http.StatusOK, answer)
+}
+
+// writeJWT writes a signed answer (OpenID Connect Core §5.3.2).
+func writeJWT(w http.ResponseWriter, compact string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/jwt")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	io.WriteString(w, compact) //nolint:errcheck // the caller has gone; nobody is left to tell
 }
 
 // authorize returns the live access token of a request.
