@@ -121,6 +121,11 @@ func plain(base, member, value string) string {
 	if is, ok := volatile[member]; ok {
 		return is
 	}
+	if member == "scope" { // a set, in whatever order (RFC 6749 §3.3)
+		scopes := strings.Fields(value)
+		slices.Sort(scopes)
+		return strings.Join(scopes, " ")
+	}
 	if n, err := strconv.Atoi(value); err == nil && strings.HasSuffix(member, "expires_in") {
 		return strconv.Itoa((n + 9) / 10 * 10) // a second may have passed
 	}
