@@ -37,12 +37,12 @@ func (s Settings) ClientScope(name string) (ClientScope, bool) {
 	return ClientScope{}, false
 }
 
-// ScopeNames are the scopes of the realm that a request may name, for
-// discovery: the built-in ones first, then its own.
+// ScopeNames are the scopes of the realm, for discovery: the built-in ones
+// first, then its own; as in Keycloak also those that are not shown.
 func (s Settings) ScopeNames() []string {
 	var names []string
 	for _, scope := range slices.Concat(builtIn, s.ClientScopes) {
-		if effective, _ := s.ClientScope(scope.Name); effective.Shown() && !slices.Contains(names, scope.Name) {
+		if !slices.Contains(names, scope.Name) {
 			names = append(names, scope.Name)
 		}
 	}

@@ -126,6 +126,8 @@ func testUsers(t *testing.T, s Store) {
 	first := user.User{
 		ID: "u-1", RealmID: "r-1", Username: "alice", Enabled: true, Email: "a@example.com", EmailVerified: true,
 		FirstName: "Alice", LastName: "Ōkada", PasswordHash: "$argon2id$…",
+		Attributes: map[string][]string{"tenant": {"t1", "t2"}}, Groups: []string{"/staff"},
+		Roles: realm.Roles{Realm: []string{"a"}, Client: map[string][]string{"shop": {"b"}}},
 	}
 	put(first)
 	put(user.User{ID: "u-2", RealmID: "r-2", Username: "alice"})

@@ -28,6 +28,7 @@ func TestWhatCannotWorkIsNotStored(t *testing.T) {
 		{"a long e-mail address", func(u *User) { u.Email = strings.Repeat("a", maxField+1) }, "field"},
 		{"a broken first name", func(u *User) { u.FirstName = "\xff" }, "field"},
 		{"a long last name", func(u *User) { u.LastName = strings.Repeat("a", maxField+1) }, "field"},
+		{"very many attributes", func(u *User) { u.Attributes = map[string][]string{"a": {strings.Repeat("a", maxUser)}} }, "larger"},
 		{"a long hash", func(u *User) { u.PasswordHash = strings.Repeat("a", maxField+1) }, "field"},
 	}
 	for _, tt := range tests {
