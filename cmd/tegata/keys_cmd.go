@@ -126,11 +126,18 @@ func (c *keysRotateCmd) Run(e *env) (err error) {
 		if err == nil {
 			_, err = fmt.Fprintf(e.stdout, "%s: new %s key %s\n", c.Realm, alg, kid)
 		}
-		return err
+		return tooMany(err)
 	}
 	kid, from, err := k.Rotate(e.ctx, r, alg)
 	if err == nil {
 		_, err = fmt.Fprintf(e.stdout, "%s: new %s key %s, signs from %s\n", c.Realm, alg, kid, from.Format(time.RFC3339))
+	}
+	return tooMany(err)
+}
+
+func tooMany(err error) error {
+	if errors.Is(err, keys.ErrTooMany) {
+		return withHint(err, "they retire when their last tokens have expired, see tegata keys list; tegata keys withdraw ends one now, and its tokens")
 	}
 	return err
 }

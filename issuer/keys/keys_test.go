@@ -299,6 +299,33 @@ func TestRotateAndRetire(t *testing.T) {
 	}
 }
 
+// TestAKeySetStaysReadable: verifiers bound the key sets that they read, so a
+// realm cannot be rotated beyond that.
+func TestAKeySetStaysReadable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(w.Ensure(t.Context(), demo))
+	first, _ := w.sign(w.Keys, demo)
+	for range 64 - 2 { // one of ES256 and one of HS512 are there
+		_, err := w.RotateNow(t.Context(), demo, "")
+		w.must(err)
+	}
+	signs, token := w.sign(w.Keys, demo)
+	if _, err := w.RotateNow(t.Context(), demo, ""); !errors.Is(err, keys.ErrTooMany) {
+		t.Errorf("RotateNow = %v, want ErrTooMany", err)
+	}
+	if _, _, err := w.Rotate(t.Context(), demo, ""); !errors.Is(err, keys.ErrTooMany) {
+		t.Errorf("Rotate = %v, want ErrTooMany", err)
+	}
+	if now, _ := w.sign(w.Keys, demo); now.ID != signs.ID || !w.verifies(w.Keys, demo, token, jose.ES256) {
+		t.Error("a rotation that is refused changed something")
+	}
+	w.must(w.Retire(t.Context(), demo, first.ID))
+	if _, err := w.RotateNow(t.Context(), demo, ""); err != nil {
+		t.Errorf("after a key was retired: %v", err)
+	}
+}
+
 func TestRotateTakesTheRealmsAlgorithm(t *testing.T) {
 	t.Parallel()
 	w, r := newWorld(t), demo

@@ -40,6 +40,15 @@ func (k *Keys) Add(ctx context.Context, r realm.Realm, alg jose.Algorithm) error
 	return nil
 }
 
+// maxKept is how many keys a realm may have that are not retired, those
+// included that only verify: who verifies reads key sets of a bounded size, and one that is
+// too large for it is worse than an old key.
+const maxKept = 64
+
+// ErrTooMany means that a realm was rotated so often that no further key fits
+// beside those whose tokens have not expired.
+var ErrTooMany = errors.New("too many keys are still published")
+
 var errOwn = errors.New("HS512 is not for tokens that others verify")
 
 // make makes the active keys that are missing.
@@ -175,7 +184,9 @@ func (k *Keys) rotate(ctx context.Context, r realm.Realm, alg jose.Algorithm, pu
 		if err != nil {
 			return err
 		}
-		next, err = put(tx, have, fresh)
+		if next, err = put(tx, have, fresh); err == nil && next.ID == fresh.ID && kept(have) >= maxKept {
+			return ErrTooMany
+		}
 		return err
 	})
 	if err != nil {
@@ -183,6 +194,17 @@ func (k *Keys) rotate(ctx context.Context, r realm.Realm, alg jose.Algorithm, pu
 	}
 	k.forget(r.ID)
 	return next.ID, next.SignsFrom, nil
+}
+
+// kept counts the keys that are not retired.
+func kept(keys []Sealed) int {
+	n := 0
+	for _, key := range keys {
+		if key.Status != Retired {
+			n++
+		}
+	}
+	return n
 }
 
 // generate makes an active key that signs from now on, sealed.
