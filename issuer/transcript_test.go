@@ -225,11 +225,19 @@ func (tr *transcript) expectJSON(body, want string) string {
 		if !ok {
 			return fmt.Sprintf("member %q is missing", name)
 		}
-		if !tr.matches(g, w) {
+		if !tr.matches(g, w) && !(strings.HasSuffix(name, "expires_in") && secondLess(g, w)) {
 			return fmt.Sprintf("member %q is %v, want %v", name, g, w)
 		}
 	}
 	return ""
+}
+
+// secondLess reports whether a second has passed between the session's clock
+// and the token's.
+func secondLess(got, want any) bool {
+	g, isNumber := got.(float64)
+	w, wantsNumber := want.(float64)
+	return isNumber && wantsNumber && w > 0 && g == w-1
 }
 
 func (tr *transcript) matches(got, want any) bool {
