@@ -101,8 +101,9 @@ func (t *throttle) failed(a attempt) {
 	f.left.AllowN(now, 1)
 }
 
-// makeRoom forgets failures that have lost their meaning, and any one if that
-// is not enough.
+// makeRoom forgets, when the map is full, failures that have lost their
+// meaning, and then any until a quarter is free: going through all of them
+// shall not be owed again soon.
 func (t *throttle) makeRoom(now time.Time) {
 	if len(t.attempts) < throttledMost {
 		return
@@ -113,7 +114,7 @@ func (t *throttle) makeRoom(now time.Time) {
 		}
 	}
 	for a := range t.attempts {
-		if len(t.attempts) < throttledMost {
+		if len(t.attempts) <= throttledMost*3/4 {
 			return
 		}
 		delete(t.attempts, a)
