@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer/client"
-	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
@@ -39,27 +38,18 @@ type deviceAnswer struct {
 // StartDevice answers a POST to the device authorization endpoint (RFC 8628
 // §3.1).
 func (h *Handler) StartDevice(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	form, err := oauth.ParseForm(req)
+	c, form, ok := h.caller(w, req, r)
+	if !ok {
+		return
+	}
+	scope, err := deviceScope(c, form)
 	if err != nil {
 		oauth.WriteError(w, err)
 		return
 	}
-	caller, err := h.c.ClientAuth.Authenticate(req.Context(), r, req, form)
+	code, typed, err := h.c.Sessions.StartDevice(req.Context(), r, session.Device{ClientID: c.ClientID, Scope: scope}, deviceLife)
 	if err != nil {
-		oauth.WriteError(w, err)
-		return
-	}
-	if !clientauth.AllowOrigin(w, req, caller.Client) {
-		return
-	}
-	scope, err := deviceScope(caller.Client, form)
-	if err != nil {
-		oauth.WriteError(w, err)
-		return
-	}
-	code, typed, err := h.c.Sessions.StartDevice(req.Context(), r, session.Device{ClientID: caller.Client.ClientID, Scope: scope}, deviceLife)
-	if err != nil {
-		h.log(req, r, caller.Client.ClientID, err)
+		h.log(req, r, c.ClientID, err)
 		oauth.WriteError(w, err)
 		return
 	}

@@ -36,22 +36,13 @@ type pushedAnswer struct {
 // request is checked as the authorization endpoint would, but by a client that
 // has said who it is, and kept.
 func (h *Handler) Push(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	form, err := oauth.ParseForm(req)
-	if err != nil {
-		oauth.WriteError(w, err)
+	c, form, ok := h.caller(w, req, r)
+	if !ok {
 		return
 	}
-	caller, err := h.c.ClientAuth.Authenticate(req.Context(), r, req, form)
+	value, err := h.push(req.Context(), r, c, form)
 	if err != nil {
-		oauth.WriteError(w, err)
-		return
-	}
-	if !clientauth.AllowOrigin(w, req, caller.Client) {
-		return
-	}
-	value, err := h.push(req.Context(), r, caller.Client, form)
-	if err != nil {
-		h.log(req, r, caller.Client.ClientID, err)
+		h.log(req, r, c.ClientID, err)
 		oauth.WriteError(w, err)
 		return
 	}
@@ -161,4 +152,20 @@ func (h *Handler) broken(w http.ResponseWriter, req *http.Request, r realm.Realm
 		return
 	}
 	h.fail(w, req, r, q, err)
+}
+
+// caller reads the form of a client that has said who it is; if it has not,
+// the answer is written.
+func (h *Handler) caller(w http.ResponseWriter, req *http.Request, r realm.Realm) (client.Client, oauth.Form, bool) {
+	form, err := oauth.ParseForm(req)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return client.Client{}, nil, false
+	}
+	caller, err := h.c.ClientAuth.Authenticate(req.Context(), r, req, form)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return client.Client{}, nil, false
+	}
+	return caller.Client, form, clientauth.AllowOrigin(w, req, caller.Client)
 }
