@@ -131,7 +131,7 @@ func TestAuthorizationErrors(t *testing.T) {
 		{"prompt=none, session", url.Values{"prompt": {"none"}}, true, "code"},
 		{"prompt=login, session", url.Values{"prompt": {"login"}}, true, "login"},
 		{"max_age=0, session", url.Values{"max_age": {"0"}}, true, "login"},
-		{"max_age=100, session", url.Values{"max_age": {"100"}}, true, "code"},
+		{"max_age=3600, session", url.Values{"max_age": {"3600"}}, true, "code"},
 		{"prompt=none max_age=0", url.Values{"prompt": {"none"}, "max_age": {"0"}}, true, "login_required: "},
 	}
 	for _, tt := range tests {
