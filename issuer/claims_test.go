@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -174,6 +175,40 @@ func TestWhichClientScopesAClientHas(t *testing.T) {
 			}
 		case !slices.Equal(strings.Fields(strings.Trim(tt.want, "-")), strings.Fields(answer["scope"].(string))):
 			t.Errorf("%s: got %v, want scope %s", tt.name, answer["scope"], tt.want)
+		}
+	}
+}
+
+// TestPlainUserInfoSaysNothingOfTheProtocol: a mapper cannot make the answer
+// look like a token, signed or not.
+func TestPlainUserInfoSaysNothingOfTheProtocol(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	file := demoRealm()
+	app2 := &file.Clients[1]
+	for _, name := range []string{"sub", "iss", "aud", "exp", "rev", "cnf", "tenant"} {
+		app2.ProtocolMappers = append(app2.ProtocolMappers, issuer.ProtocolMapper{
+			Name: name, ProtocolMapper: "oidc-hardcoded-claim-mapper",
+			Config: map[string]string{"claim.name": name, "claim.value": "made up", "userinfo.token.claim": "true"},
+		})
+	}
+	if err := s.iss.Import(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	code := newBrowser(t, s).login("app2", "alice", "openid")
+	_, answer := s.post("token", "app2", "app2-secret", url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}, "code_verifier": {verifier},
+	})
+	var info map[string]any
+	if err := json.Unmarshal([]byte(s.userInfo(answer["access_token"].(string), "application/json")), &info); err != nil {
+		t.Fatal(err)
+	}
+	if info["tenant"] != "made up" || info["sub"] == "made up" {
+		t.Errorf("got %v", info)
+	}
+	for _, name := range []string{"iss", "aud", "exp", "rev", "cnf"} {
+		if info[name] != nil {
+			t.Errorf("%s is %v", name, info[name])
 		}
 	}
 }

@@ -34,6 +34,9 @@ type Claims struct {
 	Audience      []string       // aud of access tokens; empty: the default
 }
 
+// granted is the claim of RFC 9396 §9, which is no mapper's to make up.
+const granted = "authorization_details"
+
 // For returns the claims of one person for one client.
 func For(r Request) Claims {
 	out := Claims{
@@ -44,6 +47,9 @@ func For(r Request) Claims {
 	b.add(r.Client.Audience...)
 	for _, release := range b.rules() {
 		release(b, &out)
+	}
+	for _, m := range []map[string]any{out.Access, out.ID, out.UserInfo, out.Introspection} {
+		delete(m, granted) // whoever mints knows what was granted
 	}
 	out.Audience = b.audience
 	return out

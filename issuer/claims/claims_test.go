@@ -188,6 +188,53 @@ func TestMappers(t *testing.T) {
 	}
 }
 
+// TestRolesOfSeveralMappersAreTogether: none takes another's place (Keycloak).
+func TestRolesOfSeveralMappersAreTogether(t *testing.T) {
+	t.Parallel()
+	for _, label := range []string{"String", "JSON"} {
+		config := map[string]string{"claim.name": "all.roles", "multivalued": "true", "access.token.claim": "true", "jsonType.label": label}
+		c := client.Client{Mappers: []realm.Mapper{
+			{Type: "oidc-usermodel-realm-role-mapper", Config: config},
+			{Type: "oidc-usermodel-client-role-mapper", Config: config}, // of every client
+			{Type: "oidc-usermodel-realm-role-mapper", Config: config},  // once more
+		}}
+		u := user.User{Roles: realm.Roles{Realm: []string{`"r"`}, Client: map[string][]string{"a": {`"x"`}, "b": {`"x"`, `"y"`}}}}
+		encoded, err := json.Marshal(For(Request{Client: c, User: u}).Access)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"all":{"roles":["r","x","y"]}}`
+		if got := strings.ReplaceAll(string(encoded), `\"`, ""); got != want {
+			t.Errorf("%s: got %s, want %s", label, got, want)
+		}
+	}
+}
+
+// TestOnlyTrueIsTrue: a claim that something is verified is not made of 1.
+func TestOnlyTrueIsTrue(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]bool{"true": true, "True": true, "1": false, "t": false, "yes": false, "false": false} {
+		m := realm.Mapper{Type: "oidc-hardcoded-claim-mapper", Config: map[string]string{
+			"claim.name": "c", "claim.value": value, "jsonType.label": "boolean", "id.token.claim": "true",
+		}}
+		if got := For(Request{Client: client.Client{Mappers: []realm.Mapper{m}}}).ID["c"]; got != want {
+			t.Errorf("%q: got %v, want %v", value, got, want)
+		}
+	}
+}
+
+// TestNoMapperMakesUpWhatWasGranted (RFC 9396 §9).
+func TestNoMapperMakesUpWhatWasGranted(t *testing.T) {
+	t.Parallel()
+	m := realm.Mapper{Type: "oidc-hardcoded-claim-mapper", Config: map[string]string{
+		"claim.name": "authorization_details", "claim.value": "[]", "jsonType.label": "JSON", "access.token.claim": "true", "id.token.claim": "true",
+	}}
+	got := For(Request{Client: client.Client{Mappers: []realm.Mapper{m}}})
+	if n := len(got.Access) + len(got.ID) + len(got.UserInfo) + len(got.Introspection); n != 0 {
+		t.Errorf("released: %v", got)
+	}
+}
+
 // What a file from before UserInfo and introspection had their own keys says
 // of them (Keycloak).
 func TestWhereAClaimGoes(t *testing.T) {

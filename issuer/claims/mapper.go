@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,7 +87,12 @@ func (c config) destinations() func(*Claims) []map[string]any {
 
 // claim is the rule that releases values under claim.name, as jsonType.label
 // and multivalued say.
-func (c config) claim(values func(b *bearer) []string) (rule, error) {
+func (c config) claim(values func(b *bearer) []string) (rule, error) { return c.release(values, set) }
+
+// roles is claim for roles: several mappers may fill one claim (Keycloak).
+func (c config) roles(values func(b *bearer) []string) (rule, error) { return c.release(values, merge) }
+
+func (c config) release(values func(b *bearer) []string, put func(map[string]any, []string, any)) (rule, error) {
 	path, err := splitPath(c["claim.name"])
 	if err != nil {
 		return nil, err
@@ -108,9 +114,9 @@ func (c config) claim(values func(b *bearer) []string) (rule, error) {
 		}
 		for _, m := range to(out) {
 			if many {
-				set(m, path, slices.Clone(converted))
+				put(m, path, slices.Clone(converted))
 			} else {
-				set(m, path, converted[0])
+				put(m, path, converted[0])
 			}
 		}
 	}, nil
@@ -220,7 +226,7 @@ func groups(c config) (rule, error) {
 
 func realmRoles(c config) (rule, error) {
 	prefix := c["usermodel.realmRoleMapping.rolePrefix"]
-	return c.claim(func(b *bearer) []string { return prefixed(prefix, sorted(b.roles.realm)) })
+	return c.roles(func(b *bearer) []string { return prefixed(prefix, sorted(b.roles.realm)) })
 }
 
 // clientRoles are the roles of one client or, without its id, of each. The
@@ -233,7 +239,7 @@ func clientRoles(c config) (rule, error) {
 			named[key] = value
 		}
 		named["claim.name"] = strings.ReplaceAll(c["claim.name"], "${client_id}", escapePath(id))
-		return named.claim(func(b *bearer) []string { return prefixed(prefix, sorted(b.roles.client[id])) })
+		return named.roles(func(b *bearer) []string { return prefixed(prefix, sorted(b.roles.client[id])) })
 	}
 	if only != "" {
 		return of(only)
@@ -328,6 +334,34 @@ func escapePath(name string) string { return strings.ReplaceAll(name, ".", `\.`)
 
 // set puts a value where the path says. What is no object does not become one.
 func set(m map[string]any, path []string, value any) {
+	if m = inside(m, path); m != nil {
+		m[path[len(path)-1]] = value
+	}
+}
+
+// merge is set, but adds a list to the list that is there.
+func merge(m map[string]any, path []string, value any) {
+	if m = inside(m, path); m == nil {
+		return
+	}
+	name := path[len(path)-1]
+	old, _ := m[name].([]any)
+	more, isList := value.([]any)
+	if old == nil || !isList {
+		m[name] = value
+		return
+	}
+	for _, v := range more {
+		if !slices.ContainsFunc(old, func(o any) bool { return reflect.DeepEqual(o, v) }) { // JSON may not be comparable
+			old = append(old, v)
+		}
+	}
+	m[name] = old
+}
+
+// inside is the object that the last name of a path stands in; nil if there
+// can be none.
+func inside(m map[string]any, path []string) map[string]any {
 	for ; len(path) > 1; path = path[1:] {
 		inner, there := m[path[0]]
 		if !there {
@@ -336,11 +370,11 @@ func set(m map[string]any, path []string, value any) {
 		}
 		object, ok := inner.(map[string]any)
 		if !ok {
-			return
+			return nil
 		}
 		m = object
 	}
-	m[path[0]] = value
+	return m
 }
 
 // converter makes JSON values of text, as a jsonType.label says. What is no
@@ -356,8 +390,7 @@ func converter(label string) (func(string) (any, bool), error) {
 		}, nil
 	case "boolean":
 		return func(s string) (any, bool) {
-			b, err := strconv.ParseBool(s)
-			return b, err == nil
+			return strings.EqualFold(s, "true"), true // all else is false (Keycloak)
 		}, nil
 	case "JSON":
 		return func(s string) (any, bool) { return json.RawMessage(s), json.Valid([]byte(s)) }, nil

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -139,6 +140,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		writeJWT(w, signed)
 		return
 	}
+	maps.DeleteFunc(answer, func(name string, _ any) bool { return token.Reserved(name) })
 	answer["sub"] = u.ID
 	oauth.WriteJSON(w, http.StatusOK, answer)
 }
