@@ -1,8 +1,6 @@
 package clientauth
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
@@ -10,6 +8,7 @@ import (
 	"io"
 
 	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/seal"
 )
 
 // errSealed means that a sealed secret does not open: it was sealed under
@@ -20,61 +19,44 @@ var errSealed = errors.New("the key file does not open the client's secret: impo
 // of those a hash is not enough, the issuer must know them to verify. Every
 // other client's secret is kept as a hash alone.
 //
-// A sealed secret is bound to its realm and client, so that a row moved to
-// another place does not open.
-type Secrets struct {
-	aeads []cipher.AEAD // the first seals
-	rand  io.Reader
-}
+// A sealed secret is bound to its realm and client.
+type Secrets struct{ box *seal.Box }
 
 // NewSecrets derives its keys from the issuer's sealing keys; it opens what was
 // sealed under any of them, and seals under the first.
 func NewSecrets(rand io.Reader, seals ...[]byte) (*Secrets, error) {
-	s := &Secrets{rand: rand}
-	for _, seal := range seals {
-		key, err := hkdf.Key(sha256.New, seal, nil, "tegata client secrets", sha256.Size)
-		if err != nil {
+	keys := make([][]byte, len(seals))
+	for i := range seals {
+		var err error
+		if keys[i], err = hkdf.Key(sha256.New, seals[i], nil, "tegata client secrets", seal.KeySize); err != nil {
 			return nil, err
 		}
-		block, err := aes.NewCipher(key)
-		if err != nil {
-			return nil, err
-		}
-		aead, err := cipher.NewGCM(block)
-		if err != nil {
-			return nil, err
-		}
-		s.aeads = append(s.aeads, aead)
 	}
-	if len(s.aeads) == 0 {
-		return nil, errors.New("clientauth: no key to seal secrets with")
+	box, err := seal.New(rand, keys...)
+	if err != nil {
+		return nil, fmt.Errorf("clientauth: %w", err)
 	}
-	return s, nil
+	return &Secrets{box}, nil
 }
 
-// binding is the additional data; a realm's id has no NUL, nor has a client's.
+// binding is where a secret belongs; a realm's id has no NUL, nor has a client's.
 func binding(c client.Client) []byte { return []byte(c.RealmID + "\x00" + c.ClientID) }
 
 // Seal seals a secret for a client.
 func (s *Secrets) Seal(c client.Client, secret string) ([]byte, error) {
-	nonce := make([]byte, s.aeads[0].NonceSize())
-	if _, err := io.ReadFull(s.rand, nonce); err != nil {
+	sealed, err := s.box.Seal([]byte(secret), binding(c))
+	if err != nil {
 		return nil, fmt.Errorf("sealing a client's secret: %w", err)
 	}
-	return s.aeads[0].Seal(nonce, nonce, []byte(secret), binding(c)), nil
+	return sealed, nil
 }
 
 // Open returns the secret of a client, and whether it is sealed under the key
 // that Seal uses.
 func (s *Secrets) Open(c client.Client) (secret []byte, newest bool, err error) {
-	for i, aead := range s.aeads {
-		size := aead.NonceSize()
-		if len(c.SecretSealed) < size {
-			break
-		}
-		if secret, err := aead.Open(nil, c.SecretSealed[:size], c.SecretSealed[size:], binding(c)); err == nil {
-			return secret, i == 0, nil
-		}
+	secret, by, ok := s.box.Open(c.SecretSealed, binding(c))
+	if !ok {
+		return nil, false, errSealed
 	}
-	return nil, false, errSealed
+	return secret, by == 0, nil
 }

@@ -47,7 +47,9 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s.rand = rand.Reader
+	if s, err = newSealer(bytes.Repeat([]byte{1}, sealSize), nil, rand.Reader); err != nil {
+		f.Fatal(err)
+	}
 	f.Add("r", "k", "ES256", k.Private)
 	f.Add("r", "k", "ES256", k.Private[:12])
 	f.Add("r/k", "", "ES256", k.Private)

@@ -2,8 +2,6 @@ package keys
 
 import (
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -14,11 +12,12 @@ import (
 	"io"
 
 	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/issuer/seal"
 )
 
 // Sizes of keys.
 const (
-	sealSize = 32   // bytes, AES-256
+	sealSize = seal.KeySize
 	ownSize  = 64   // bytes, HS512 (RFC 7518 §3.2)
 	rsaSize  = 2048 // bits (RFC 7518 §3.3)
 )
@@ -27,45 +26,22 @@ const (
 // another key file, or somebody changed the row.
 var ErrSeal = errors.New("the key file does not open the keys in the store: restore the key file that this store was made with")
 
-// sealer seals private keys with AES-256-GCM, bound to realm, kid and
-// algorithm, so that a row moved to another place in the store does not open.
-// Nonces are random: a store would need 2^32 keys before that is too few. It
-// opens what any of its keys has sealed, and seals with the first.
-type sealer struct {
-	aeads []cipher.AEAD
-	rand  io.Reader
-}
+// sealer seals private keys, bound to realm, kid and algorithm.
+type sealer struct{ box *seal.Box }
 
 func newSealer(key []byte, others [][]byte, rand io.Reader) (*sealer, error) {
-	s := &sealer{rand: rand}
-	for _, key := range append([][]byte{key}, others...) {
-		if len(key) != sealSize {
-			return nil, fmt.Errorf("the sealing key has %d bytes, want %d", len(key), sealSize)
-		}
-		block, err := aes.NewCipher(key)
-		if err != nil {
-			return nil, err
-		}
-		aead, err := cipher.NewGCM(block)
-		if err != nil {
-			return nil, err
-		}
-		s.aeads = append(s.aeads, aead)
-	}
-	return s, nil
+	box, err := seal.New(rand, append([][]byte{key}, others...)...)
+	return &sealer{box}, err
 }
 
-// binding is the additional data of k. None of its parts has a slash.
+// binding is where k belongs. None of its parts has a slash.
 func binding(k Sealed) []byte { return []byte(k.RealmID + "/" + k.ID + "/" + string(k.Algorithm)) }
 
 // seal returns k with private sealed in it.
-func (s *sealer) seal(k Sealed, private []byte) (Sealed, error) {
-	aead := s.aeads[0]
-	nonce := make([]byte, aead.NonceSize())
-	if _, err := io.ReadFull(s.rand, nonce); err != nil {
+func (s *sealer) seal(k Sealed, private []byte) (_ Sealed, err error) {
+	if k.Private, err = s.box.Seal(private, binding(k)); err != nil {
 		return Sealed{}, fmt.Errorf("sealing key: %w", err)
 	}
-	k.Private = aead.Seal(nonce, nonce, private, binding(k))
 	return k, nil
 }
 
@@ -77,16 +53,11 @@ func (s *sealer) open(k Sealed) ([]byte, error) {
 
 // openWith also says which of the sealing keys opened it.
 func (s *sealer) openWith(k Sealed) (private []byte, by int, err error) {
-	for by, aead := range s.aeads {
-		n := aead.NonceSize()
-		if len(k.Private) < n {
-			break
-		}
-		if private, err := aead.Open(nil, k.Private[:n], k.Private[n:], binding(k)); err == nil {
-			return private, by, nil
-		}
+	private, by, ok := s.box.Open(k.Private, binding(k))
+	if !ok {
+		return nil, 0, fmt.Errorf("opening key %s: %w", k.ID, ErrSeal)
 	}
-	return nil, 0, fmt.Errorf("opening key %s: %w", k.ID, ErrSeal)
+	return private, by, nil
 }
 
 // check reports whether every key that is in use opens, so that no key is
