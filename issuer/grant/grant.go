@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -121,16 +120,8 @@ type request struct {
 	binding session.Binding // what of that its tokens are to be bound to
 }
 
-// maxAgent bounds what is kept of a User-Agent, in bytes.
-const maxAgent = 255
-
 func newRequest(req *http.Request, r realm.Realm, c client.Client, form oauth.Form) request {
-	address, _, err := net.SplitHostPort(req.RemoteAddr)
-	if err != nil {
-		address = req.RemoteAddr
-	}
-	agent := req.UserAgent()
-	return request{realm: r, client: c, form: form, address: address, agent: agent[:min(len(agent), maxAgent)]}
+	return request{realm: r, client: c, form: form, address: oauth.Address(req), agent: oauth.Agent(req)}
 }
 
 // New checks the configuration.

@@ -109,12 +109,12 @@ func (h *Handler) Device(w http.ResponseWriter, req *http.Request, r realm.Realm
 // device is the request of the device that waits under a user code. Who guesses
 // (§5.1) finds none any more after some tries, right or wrong.
 func (h *Handler) device(req *http.Request, r realm.Realm, typed string) (client.Client, request, error) {
-	if len(typed) > maxUserCode || !h.guesses.may(r.Name+" "+address(req), h.c.Now()) {
+	if len(typed) > maxUserCode || !h.guesses.may(r.Name+" "+oauth.Address(req), h.c.Now()) {
 		return client.Client{}, request{}, session.ErrNotFound
 	}
 	d, err := h.c.Sessions.WaitingDevice(req.Context(), r, typed)
 	if errors.Is(err, session.ErrNotFound) {
-		h.guesses.failed(r.Name+" "+address(req), h.c.Now())
+		h.guesses.failed(r.Name+" "+oauth.Address(req), h.c.Now())
 	}
 	if err != nil {
 		return client.Client{}, request{}, err

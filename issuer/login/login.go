@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -175,7 +174,7 @@ func (h *Handler) Authenticate(w http.ResponseWriter, req *http.Request, r realm
 		h.refuse(w, req, r, err)
 		return
 	}
-	u, err := h.c.People.Password(req.Context(), r, form["username"], form["password"], address(req))
+	u, err := h.c.People.Password(req.Context(), r, form["username"], form["password"], oauth.Address(req))
 	switch {
 	case errors.Is(err, userauth.ErrInvalid), errors.Is(err, userauth.ErrLimited):
 		h.log(req, r, q.ClientID, err)
@@ -236,7 +235,7 @@ func (h *Handler) open(w http.ResponseWriter, req *http.Request, r realm.Realm, 
 		}
 	}
 	s, cookie, err := h.c.Sessions.Open(req.Context(), session.Login{
-		Realm: r, UserID: u.ID, ACR: acrPassword, AMR: []string{"pwd"}, RememberMe: remember, IP: address(req), Agent: agent(req),
+		Realm: r, UserID: u.ID, ACR: acrPassword, AMR: []string{"pwd"}, RememberMe: remember, IP: oauth.Address(req), Agent: oauth.Agent(req),
 	})
 	if err != nil {
 		return session.UserSession{}, err
@@ -361,20 +360,4 @@ func (h *Handler) log(req *http.Request, r realm.Realm, clientID string, err err
 
 func refusedPerson(err error) bool {
 	return errors.Is(err, userauth.ErrInvalid) || errors.Is(err, userauth.ErrLimited) || errors.Is(err, userauth.ErrDisabled)
-}
-
-// address is the caller's IP address, as the connection or a trusted proxy
-// handler above us has it.
-func address(req *http.Request) string {
-	host, _, err := net.SplitHostPort(req.RemoteAddr)
-	if err != nil {
-		return req.RemoteAddr
-	}
-	return host
-}
-
-// agent is the browser, cut to what is worth keeping.
-func agent(req *http.Request) string {
-	a := req.UserAgent()
-	return a[:min(len(a), 255)]
 }
