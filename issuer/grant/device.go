@@ -3,15 +3,10 @@ package grant
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/session"
 )
-
-// pollInterval is how long a device waits between its questions, as the
-// device authorization endpoint told it.
-const pollInterval = 5 * time.Second
 
 // deviceCode is the grant of RFC 8628 §3.4: a device asks whether its person
 // has said yes in a browser meanwhile. The texts are Keycloak 26's.
@@ -23,7 +18,7 @@ func (h *Handler) deviceCode(ctx context.Context, req request) (response, error)
 	if !req.client.DeviceFlow() {
 		return response{}, oauth.InvalidGrant("Client not allowed OAuth 2.0 Device Authorization Grant")
 	}
-	d, err := h.c.Sessions.PollDevice(ctx, req.realm, req.client.ClientID, code, pollInterval)
+	d, err := h.c.Sessions.PollDevice(ctx, req.realm, req.client.ClientID, code)
 	if err != nil {
 		return response{}, deviceError(err)
 	}

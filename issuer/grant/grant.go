@@ -35,7 +35,7 @@ type ClientAuth interface {
 type Sessions interface {
 	MintPoint(ctx context.Context, r realm.Realm, clientID string, accessLife time.Duration) (revocation.Revision, error)
 	RedeemCode(ctx context.Context, p session.Redeeming) (session.Code, session.Grant, error)
-	PollDevice(ctx context.Context, r realm.Realm, clientID, code string, interval time.Duration) (session.Device, error)
+	PollDevice(ctx context.Context, r realm.Realm, clientID, code string) (session.Device, error)
 	Refresh(ctx context.Context, p session.Refreshing) (session.Grant, error)
 	Alive(ctx context.Context, sub session.Subject) error
 	OpenDirect(ctx context.Context, d session.Direct) (session.Grant, error)

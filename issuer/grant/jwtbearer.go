@@ -3,8 +3,6 @@ package grant
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/session"
@@ -37,7 +35,7 @@ func (h *Handler) jwtBearer(ctx context.Context, req request) (response, error) 
 	if err != nil {
 		return response{}, err
 	}
-	return h.openDirect(ctx, req, direct{userID: person.ID, scope: onlyNow(scope), kind: "ag", acr: "0", vouched: true})
+	return h.openDirect(ctx, req, direct{userID: person.ID, scope: session.WithoutOffline(scope), kind: "ag", acr: "0", vouched: true})
 }
 
 // named is the person of a user id, else of a username. An id comes first: a
@@ -51,9 +49,4 @@ func (h *Handler) named(ctx context.Context, req request, subject string) (user.
 		return user.User{}, refused("User not found", err)
 	}
 	return u, err
-}
-
-// onlyNow is a scope without what outlives the person's presence.
-func onlyNow(scope string) string {
-	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == session.ScopeOffline }), " ")
 }

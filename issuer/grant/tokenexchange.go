@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -103,10 +104,7 @@ func (req request) requestedType() (string, error) {
 
 // withOpenID asks for the scope without which there is no ID token.
 func (req request) withOpenID() request {
-	form := make(oauth.Form, len(req.form)+1)
-	for name, value := range req.form {
-		form[name] = value
-	}
+	form := maps.Clone(req.form)
 	if !slices.Contains(strings.Fields(form["scope"]), "openid") {
 		form["scope"] = strings.TrimSpace("openid " + form["scope"])
 	}

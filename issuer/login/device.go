@@ -15,12 +15,8 @@ import (
 	"github.com/tegata/tegata/issuer/theme"
 )
 
-// Of devices, as Keycloak 26 by default: how long they wait, and how many
-// seconds between their questions.
-const (
-	deviceLife     = 10 * time.Minute
-	deviceInterval = 5
-)
+// deviceLife is how long devices wait (Keycloak 26's default).
+const deviceLife = 10 * time.Minute
 
 // maxUserCode is the longest user code that is looked for, in bytes.
 const maxUserCode = 32
@@ -32,7 +28,7 @@ type deviceAnswer struct {
 	VerificationURI string `json:"verification_uri"`
 	CompleteURI     string `json:"verification_uri_complete"`
 	ExpiresIn       int64  `json:"expires_in"`
-	Interval        int    `json:"interval"`
+	Interval        int64  `json:"interval"`
 }
 
 // StartDevice answers a POST to the device authorization endpoint (RFC 8628
@@ -55,7 +51,7 @@ func (h *Handler) StartDevice(w http.ResponseWriter, req *http.Request, r realm.
 	}
 	oauth.WriteJSON(w, http.StatusOK, deviceAnswer{
 		DeviceCode: code, UserCode: typed, VerificationURI: r.Issuer + "/device",
-		CompleteURI: r.Issuer + "/device?user_code=" + url.QueryEscape(typed), ExpiresIn: int64(deviceLife / time.Second), Interval: deviceInterval,
+		CompleteURI: r.Issuer + "/device?user_code=" + url.QueryEscape(typed), ExpiresIn: int64(deviceLife / time.Second), Interval: int64(session.DeviceInterval / time.Second),
 	})
 }
 
@@ -64,12 +60,7 @@ func deviceScope(c client.Client, form oauth.Form) (string, error) {
 	if !c.DeviceFlow() {
 		return "", oauth.UnauthorizedClient("Client is not allowed to initiate OAuth 2.0 Device Authorization Grant. The flow is disabled for the client.")
 	}
-	asked := strings.Fields(form["scope"])
-	granted, refused := c.Grantable(asked)
-	if len(refused) > 0 || len(form["scope"]) > maxParameter {
-		return "", oauth.InvalidScope("Invalid scopes: " + strings.Join(asked, " "))
-	}
-	return strings.Join(granted, " "), nil
+	return grantable(c, form["scope"])
 }
 
 // devicePage is what the page with the field for the user code shows.

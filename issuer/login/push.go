@@ -53,10 +53,7 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, form
 	if form["request_uri"] != "" {
 		return "", oauth.InvalidRequest("It is not allowed to include request_uri to PAR.")
 	}
-	p := parameters{values: maps.Clone(form)}
-	if one := form["resource"]; one != "" {
-		p.resources = []string{one}
-	}
+	p := fromForm(maps.Clone(form))
 	p.values["client_id"] = c.ClientID
 	for _, credential := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
 		delete(p.values, credential)

@@ -73,11 +73,7 @@ func (p parameters) get(name string) string { return p.values[name] }
 func read(req *http.Request) (parameters, error) {
 	if req.Method == http.MethodPost {
 		form, err := oauth.ParseForm(req)
-		p := parameters{values: form}
-		if one := form["resource"]; one != "" {
-			p.resources = []string{one}
-		}
-		return p, err
+		return fromForm(form), err
 	}
 	if len(req.URL.RawQuery) > maxQuery {
 		return parameters{}, oauth.InvalidRequest("query too long")
@@ -98,6 +94,15 @@ func read(req *http.Request) (parameters, error) {
 		}
 	}
 	return p, nil
+}
+
+// fromForm are the parameters of a form, in which nothing is repeated.
+func fromForm(form oauth.Form) parameters {
+	p := parameters{values: form}
+	if one := form["resource"]; one != "" {
+		p.resources = []string{one}
+	}
+	return p
 }
 
 // destination is the first gate: the parts of p that say where an answer may
@@ -209,13 +214,20 @@ func (r *request) readSizes(p parameters, _ client.Client) error {
 }
 
 func (r *request) readScope(p parameters, c client.Client) error {
-	asked := strings.Fields(p.get("scope"))
+	scope, err := grantable(c, p.get("scope"))
+	r.Scope = scope
+	return err
+}
+
+// grantable is what of a scope the client is granted, or invalid_scope naming
+// all of it, as Keycloak does.
+func grantable(c client.Client, scope string) (string, error) {
+	asked := strings.Fields(scope)
 	granted, refused := c.Grantable(asked)
-	if len(refused) > 0 {
-		return oauth.InvalidScope("Invalid scopes: " + strings.Join(asked, " "))
+	if len(refused) > 0 || len(scope) > maxParameter {
+		return "", oauth.InvalidScope("Invalid scopes: " + strings.Join(asked, " "))
 	}
-	r.Scope = strings.Join(granted, " ")
-	return nil
+	return strings.Join(granted, " "), nil
 }
 
 // readPKCE is RFC 7636 §4.3 with S256 alone: "plain" protects from nobody who

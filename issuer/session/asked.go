@@ -37,7 +37,7 @@ func (b Binding) provenBy(p Binding) bool {
 
 func offline(scope string) bool { return slices.Contains(strings.Fields(scope), ScopeOffline) }
 
-// withoutOffline is a scope for a token that opens no session of its own.
-func withoutOffline(scope string) string {
+// WithoutOffline is a scope for a token that opens no session of its own.
+func WithoutOffline(scope string) string {
 	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == ScopeOffline }), " ")
 }

@@ -28,6 +28,10 @@ const (
 	kindUserCode = "user code"
 )
 
+// DeviceInterval is how long a device waits between its questions (Keycloak
+// 26's default).
+const DeviceInterval = 5 * time.Second
+
 // deviceMemory is for how long a device that comes too late is told so.
 const deviceMemory = 10 * time.Minute
 
@@ -166,7 +170,7 @@ func (s *Sessions) DecideDevice(ctx context.Context, r realm.Realm, userCode str
 
 // PollDevice is a device's question. Its client is told apart from others'
 // before anything else. A decision is handed out once.
-func (s *Sessions) PollDevice(ctx context.Context, r realm.Realm, clientID, code string, interval time.Duration) (Device, error) {
+func (s *Sessions) PollDevice(ctx context.Context, r realm.Realm, clientID, code string) (Device, error) {
 	now, key := s.now(), hash(r, kindDevice, code)
 	var d Device
 	_, err := s.write(ctx, "asking about a device", func(tx Tx) (verdict, err error) {
@@ -180,7 +184,7 @@ func (s *Sessions) PollDevice(ctx context.Context, r realm.Realm, clientID, code
 		switch {
 		case !now.Before(d.Expires):
 			return ErrTimedOut, nil
-		case now.Sub(d.Polled) < interval:
+		case now.Sub(d.Polled) < DeviceInterval:
 			return ErrTooFast, nil
 		case !d.Decided:
 			d.Polled = now

@@ -219,7 +219,7 @@ func (s *Sessions) Exchange(ctx context.Context, e Exchanging) (Grant, error) {
 		if l.user.UserID != e.UserID {
 			return &Dead{NoSession}
 		}
-		g, err = o.open(tx, l, wanted{e.ClientID, withoutOffline(e.Scope), e.Asked})
+		g, err = o.open(tx, l, wanted{e.ClientID, WithoutOffline(e.Scope), e.Asked})
 		return err
 	})
 	if err != nil {
