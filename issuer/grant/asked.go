@@ -9,8 +9,7 @@ import (
 )
 
 // asked narrows what is released to what was asked for: the resources of the
-// authorization, or one of them that the token request names (RFC 8707 §2.2),
-// and the authorization details (RFC 9396 §9.1).
+// authorization, or one of them that the token request names (RFC 8707 §2.2).
 func (req request) asked(released *claims.Claims, a session.Asked) error {
 	may := released.Audience
 	if len(a.Resource) > 0 {
@@ -28,8 +27,5 @@ func (req request) asked(released *claims.Claims, a session.Asked) error {
 		may = []string{one}
 	}
 	released.Audience = may
-	if len(a.Details) > 0 {
-		released.Access["authorization_details"] = a.Details
-	}
 	return nil
 }

@@ -204,15 +204,12 @@ func (h *Handler) inactive(req *http.Request, caller client.Client, read token.R
 	return map[string]any{"active": false}
 }
 
-// details are what the person allowed, once and for all (RFC 9396 §9.2).
-const details = "authorization_details"
-
 // active is what the token says, with what is released now instead of what was
 // when it was minted, and Keycloak's four members.
 func active(read token.Read, released map[string]any) map[string]any {
 	answer := maps.Clone(read.Claims)
 	if released != nil {
-		maps.DeleteFunc(answer, func(name string, _ any) bool { return !token.Reserved(name) && name != details })
+		maps.DeleteFunc(answer, func(name string, _ any) bool { return !token.Reserved(name) })
 		for name, value := range released {
 			if !token.Reserved(name) {
 				answer[name] = value

@@ -34,6 +34,8 @@ type accessClaims struct {
 
 	Confirmation *confirmation `json:"cnf,omitempty"`
 
+	Details json.RawMessage `json:"authorization_details,omitempty"` // RFC 9396 §9.1
+
 	// Rev is the revision of the state that the token vouches for; always
 	// there, zero too: without it a token is judged by iat.
 	Rev revocation.Revision `json:"rev"`
@@ -102,7 +104,7 @@ var reserved = map[string]bool{
 	"exp": true, "nbf": true, "iat": true, "auth_time": true, "jti": true, "iss": true, "aud": true, "sub": true, "typ": true,
 	"azp": true, "client_id": true, "sid": true, "session_state": true, "acr": true, "amr": true, "nonce": true,
 	"at_hash": true, "c_hash": true, "s_hash": true, "allowed-origins": true, "scope": true, "cnf": true, "rev": true,
-	"may_act": true, "act": true, "reuse_id": true, "gen": true,
+	"authorization_details": true, "may_act": true, "act": true, "reuse_id": true, "gen": true,
 }
 
 // compose writes the protocol's claims and, behind them, more of which none
