@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -58,7 +59,13 @@ func signer(t *testing.T) (jose.Signer, map[string]any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := jose.NewKeySet(jose.PublicKey{ID: "k1", Algorithm: jose.ES256, Key: key.Public()})
+	return jose.Signer{ID: "k1", Algorithm: jose.ES256, Key: key}, jwksOf(t, key.Public())
+}
+
+// jwksOf is a P-256 key, called k1, as a realm file has it.
+func jwksOf(t *testing.T, key crypto.PublicKey) map[string]any {
+	t.Helper()
+	set, err := jose.NewKeySet(jose.PublicKey{ID: "k1", Algorithm: jose.ES256, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +77,7 @@ func signer(t *testing.T) (jose.Signer, map[string]any) {
 	if err := json.Unmarshal(data, &jwks); err != nil {
 		t.Fatal(err)
 	}
-	return jose.Signer{ID: "k1", Algorithm: jose.ES256, Key: key}, jwks
+	return jwks
 }
 
 // TestPrivateKeyJWT from the realm file to the token, and at every door that

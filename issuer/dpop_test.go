@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -87,36 +86,6 @@ func (p prover) proof(method, path string, change map[string]any) string {
 
 // now is the server's time.
 func (s *server) now() time.Time { return time.Now().Add(time.Duration(s.clock.Load())) }
-
-// call posts a form with further header fields and reads the answer.
-func (s *server) call(path string, form url.Values, header http.Header) (int, http.Header, map[string]any) {
-	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.oidc(path), strings.NewReader(form.Encode()))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header = header.Clone()
-	if req.Header == nil {
-		req.Header = http.Header{}
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var answer map[string]any
-	if len(body) > 0 {
-		if err := json.Unmarshal(body, &answer); err != nil {
-			s.t.Fatalf("%s: %v\n%s", path, err, body)
-		}
-	}
-	return resp.StatusCode, resp.Header, answer
-}
 
 // claimsOf are what a token says; nothing is verified.
 func claimsOf(t testing.TB, compact any) map[string]any {

@@ -167,14 +167,27 @@ func (s *server) oidc(path string) string {
 // the JSON answer.
 func (s *server) post(path, id, secret string, form url.Values) (int, map[string]any) {
 	s.t.Helper()
+	var as http.Request
+	as.Header = http.Header{}
+	if id != "" {
+		as.SetBasicAuth(id, secret)
+	}
+	status, _, answer := s.call(path, form, as.Header)
+	return status, answer
+}
+
+// call posts a form with further header fields and reads the JSON answer.
+func (s *server) call(path string, form url.Values, header http.Header) (int, http.Header, map[string]any) {
+	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.oidc(path), strings.NewReader(form.Encode()))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if id != "" {
-		req.SetBasicAuth(id, secret)
+	req.Header = header.Clone()
+	if req.Header == nil {
+		req.Header = http.Header{}
 	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		s.t.Fatal(err)
@@ -190,7 +203,7 @@ func (s *server) post(path, id, secret string, form url.Values) (int, map[string
 			s.t.Fatalf("%s: %v\n%s", path, err, body)
 		}
 	}
-	return resp.StatusCode, answer
+	return resp.StatusCode, resp.Header, answer
 }
 
 // redeem exchanges a code of client app.

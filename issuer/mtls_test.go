@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer"
 )
 
@@ -73,24 +72,6 @@ func (a authority) issue(subject pkix.Name, change func(*x509.Certificate)) tls.
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-// keysOf are a certificate's key as a realm file has it.
-func keysOf(t *testing.T, c tls.Certificate) map[string]any {
-	t.Helper()
-	set, err := jose.NewKeySet(jose.PublicKey{ID: "k", Algorithm: jose.ES256, Key: c.Leaf.PublicKey})
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := json.Marshal(set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var jwks map[string]any
-	if err := json.Unmarshal(data, &jwks); err != nil {
-		t.Fatal(err)
-	}
-	return jwks
-}
-
 func thumbprintOf(c tls.Certificate) string {
 	sum := sha256.Sum256(c.Certificate[0])
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -134,7 +115,7 @@ func TestMutualTLS(t *testing.T) {
 	certified := service("certified", map[string]string{"x509.subjectdn": `cn=client\, one, O=Example,C=JP`})
 	certified.Secret, certified.ClientAuthenticatorType = "", "client-x509"
 	signed := service("signed", nil)
-	signed.Secret, signed.ClientAuthenticatorType, signed.JWKS = "", "client-x509-self-signed", keysOf(t, own)
+	signed.Secret, signed.ClientAuthenticatorType, signed.JWKS = "", "client-x509-self-signed", jwksOf(t, own.Leaf.PublicKey)
 	s.importMore(certified, signed)
 
 	for what, tt := range map[string]struct {

@@ -73,6 +73,21 @@ func staff() realm.Realm {
 	}}
 }
 
+// expect compares the access token's claims, as JSON, and its audience.
+func expect(t *testing.T, name string, got Claims, access string, audience []string) {
+	t.Helper()
+	encoded, err := json.Marshal(got.Access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(encoded) != access {
+		t.Errorf("%s: got %s, want %s", name, encoded, access)
+	}
+	if diff := cmp.Diff(audience, got.Audience); diff != "" {
+		t.Errorf("%s: audience (-want +got):\n%s", name, diff)
+	}
+}
+
 // Keycloak's scope roles: realm_access, resource_access and the audience.
 func TestRolesAreInAccessTokens(t *testing.T) {
 	t.Parallel()
@@ -116,16 +131,7 @@ func TestRolesAreInAccessTokens(t *testing.T) {
 	} {
 		tt.client.ClientID, tt.client.DefaultClientScopes = "shop", []string{"roles"}
 		got := For(Request{Realm: staff(), Client: tt.client, User: tt.user, Scope: "openid"})
-		encoded, err := json.Marshal(got.Access)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(encoded) != tt.want {
-			t.Errorf("%s: got %s, want %s", tt.name, encoded, tt.want)
-		}
-		if diff := cmp.Diff(tt.audience, got.Audience); diff != "" {
-			t.Errorf("%s: audience (-want +got):\n%s", tt.name, diff)
-		}
+		expect(t, tt.name, got, tt.want, tt.audience)
 		if len(got.ID)+len(got.UserInfo) > 0 {
 			t.Errorf("%s: roles are in ID token %v or UserInfo %v", tt.name, got.ID, got.UserInfo)
 		}
@@ -175,16 +181,7 @@ func TestMappers(t *testing.T) {
 		u := alice()
 		u.Groups = []string{"/staff/a/b"}
 		got := For(Request{Realm: staff(), Client: client.Client{ClientID: "c", Mappers: []realm.Mapper{m}}, User: u})
-		encoded, err := json.Marshal(got.Access)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(encoded) != tt.want {
-			t.Errorf("%s: got %s, want %s", tt.name, encoded, tt.want)
-		}
-		if diff := cmp.Diff(tt.audience, got.Audience); diff != "" {
-			t.Errorf("%s: audience (-want +got):\n%s", tt.name, diff)
-		}
+		expect(t, tt.name, got, tt.want, tt.audience)
 	}
 }
 
