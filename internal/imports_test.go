@@ -38,7 +38,8 @@ var table = map[string][]string{
 	"revocation/watch":        {"revocation", "revocation/revocationpb"},
 
 	"internal":       nil,
-	"internal/jose":  nil,
+	"internal/jose":  {"internal/p256"},
+	"internal/p256":  nil,
 	"internal/jwks":  {"internal/jose"},
 	"internal/stack": nil,
 
@@ -107,6 +108,7 @@ var never = []struct {
 	{"revocation", "authz", "the contract belongs to neither side", nil},
 	{"issuer", "issuer/sqlstore", "a door or aggregate that sees SQL cannot be tested or moved without it; cmd alone chooses the store", nil},
 	{"", "github.com/lestrrat-go/jwx", "its successor must be one package's work; the benchmark's reference server is what others do", []string{"internal/jose", "e2e/bench"}},
+	{"", "filippo.io/nistec", "arithmetic on curves is for one small package, tested against crypto/ecdsa", []string{"internal/p256"}},
 	{"", "github.com/open-policy-agent/opa", "Rego is authz's engine; nobody else evaluates, but for the benchmark's reference server", []string{"authz", "e2e/bench"}},
 	{"", "modernc.org/sqlite", "SQL stays in one package", []string{"issuer/sqlstore"}},
 	{"", "database/sql", "SQL stays in one package", []string{"issuer/sqlstore"}},
