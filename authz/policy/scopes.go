@@ -418,8 +418,9 @@ func (a *classes) inputRef(g *gathered, r ast.Ref) {
 		a.matter = true
 		g.names = append(g.names, scopesNode)
 		for _, part := range r[1+min(n, len(r)-1):] {
-			if s, ok := part.Value.(ast.String); ok { // input.token.scopes["x"]
-				g.constants = append(g.constants, string(s))
+			switch part.Value.(type) {
+			case ast.String, ast.Var: // what a set of scopes is asked for is a scope
+				a.term(g, part)
 			}
 		}
 		return

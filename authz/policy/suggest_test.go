@@ -71,6 +71,7 @@ func TestSuggestionsAreFound(t *testing.T) {
 		{"object.get", `allow if "a" in object.get(input.token, "scopes", set())`, []string{"a"}},
 		{"with", "ok if \"a\" in input.granted\nallow if ok with input.granted as input.token.scopes", []string{"a"}},
 		{"data by route", `allow if every s in data.need[input.route] { s in input.token.scopes }`, []string{"d:read", "d:write"}},
+		{"data, each asked of the set", `allow if { missing := {s | some s in data.need[input.route]; not input.token.scopes[s]}; count(missing) == 0 }`, []string{"d:read", "d:write"}},
 		{"data by alias", "entry := data.need[r] if r := input.route\nallow if every s in entry { s in input.token.scopes }", []string{"d:read", "d:write"}},
 		{"double negation", `allow if not lacking
 lacking if not "a" in input.token.scopes`, []string{"a"}},

@@ -11,9 +11,7 @@ package tegata.scope
 rule := data.tegata.routes[input.route][input.attributes.request.http.method]
 
 # METADATA
-# description: Whether the route asks for no token at all.
-default public := false
-
+# description: The route asks for no token at all; undefined if it does.
 public if rule.public == true
 
 # METADATA
@@ -21,11 +19,7 @@ public if rule.public == true
 required contains scope if some scope in rule.scopes
 
 # METADATA
-# description: The scopes that the route asks for and the token was not granted.
-missing := required - granted
-
-# METADATA
-# description: The scopes that the token was granted.
-default granted := set()
-
-granted := input.token.scopes
+# description: |
+#   The scopes that the route asks for and the token was not granted: all of
+#   them, if there is no token.
+missing := {scope | some scope in rule.scopes; not input.token.scopes[scope]}
