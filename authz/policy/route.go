@@ -39,7 +39,10 @@ func newRoutes(table map[string]any) (*routes, error) {
 			return nil, fmt.Errorf("data.tegata.routes[%q] must be an object of methods, not %T", template, rules)
 		}
 		methods := make(map[string]bool, len(byMethod))
-		for method := range byMethod {
+		for method, rule := range byMethod {
+			if err := checkRule(rule); err != nil {
+				return nil, fmt.Errorf("data.tegata.routes[%q][%q]: %w", template, method, err)
+			}
 			methods[method] = true
 		}
 		if err := r.add(&route{template: template, methods: methods}); err != nil {
@@ -47,6 +50,34 @@ func newRoutes(table map[string]any) (*routes, error) {
 		}
 	}
 	return r, nil
+}
+
+// checkRule refuses what the shipped policy would take for nothing: a route
+// that names its scope as a string, not as a list of one, would ask for none.
+func checkRule(rule any) error {
+	members, ok := rule.(map[string]any)
+	if !ok {
+		return fmt.Errorf("must be an object, not %T", rule)
+	}
+	if public, there := members["public"]; there {
+		if _, ok := public.(bool); !ok {
+			return fmt.Errorf("public must be true or false, not %v", public)
+		}
+	}
+	scopes, there := members["scopes"]
+	if !there {
+		return nil
+	}
+	list, ok := scopes.([]any)
+	if !ok {
+		return fmt.Errorf("scopes must be a list, not %v", scopes)
+	}
+	for _, scope := range list {
+		if name, ok := scope.(string); !ok || !isScope(name) {
+			return fmt.Errorf("%v is no scope", scope)
+		}
+	}
+	return nil
 }
 
 func (r *routes) add(rt *route) error {

@@ -143,7 +143,7 @@ func TestShippedPolicySuggestsWhatItsTableAsksFor(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(9, 10))
 	for range 200 {
-		required := subset(rng, universe)
+		required := append([]string{}, subset(rng, universe)...)
 		p := shippedWith(t, map[string]any{
 			"/d": map[string]any{"GET": map[string]any{"scopes": required}, "PUT": map[string]any{"scopes": universe}},
 			"/e": map[string]any{"GET": map[string]any{"scopes": []string{"other"}}},
