@@ -1,7 +1,6 @@
 package extauthz
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 
@@ -10,7 +9,6 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/tegata/tegata/authz/check"
 )
@@ -94,66 +92,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// fixedMetadata is what later filters and access logs may use: the policy's
-// own, then ours, which it cannot change. Never the token. What differs from
-// one request to the next is appendMetadata's.
-func fixedMetadata(d *check.Decision) *structpb.Struct {
-	fields := make(map[string]*structpb.Value, 10)
-	for key, value := range d.Result.DynamicMetadata {
-		if v, err := structpb.NewValue(plain(value)); err == nil {
-			fields[key] = v
-		}
-	}
-	set := func(key, value string) {
-		if value != "" {
-			fields[key] = structpb.NewStringValue(value)
-		}
-	}
-	set("reason", string(d.Reason))
-	set("policy", d.Policy)
-	if d.Shadowed {
-		fields["shadow"] = structpb.NewBoolValue(true)
-	}
-	set("route", d.Route)
-	set("policy_revision", d.PolicyRevision)
-	if d.Token != nil {
-		set("issuer", d.Token.Revocation.Issuer)
-		set("subject", d.Token.Revocation.Subject)
-		set("client", d.Token.Revocation.Client)
-		scopes := make([]*structpb.Value, len(d.Token.Scopes))
-		for i, scope := range d.Token.Scopes {
-			scopes[i] = structpb.NewStringValue(scope)
-		}
-		fields["scopes"] = structpb.NewListValue(&structpb.ListValue{Values: scopes})
-	}
-	delete(fields, metadataID)
-	delete(fields, metadataRevision)
-	return &structpb.Struct{Fields: fields}
-}
-
-// plain turns the numbers of a policy's JSON into those that structpb takes.
-func plain(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		f, err := v.Float64()
-		if err != nil {
-			return v.String()
-		}
-		return f
-	case []any:
-		out := make([]any, len(v))
-		for i, e := range v {
-			out[i] = plain(e)
-		}
-		return out
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k, e := range v {
-			out[k] = plain(e)
-		}
-		return out
-	}
-	return v
 }

@@ -1,7 +1,6 @@
 package extauthz
 
 import (
-	"math"
 	"net/http"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -28,7 +27,7 @@ func render(d *check.Decision, errors bool) *rendered {
 		}
 	}
 	r := &rendered{route: d.Route, response: encode(response(d, errors))}
-	r.metadata, _ = proto.Marshal(fixedMetadata(d)) // of what has no encoding nothing is said
+	r.metadata = appendFixed(nil, d)
 	if d.Made != nil {
 		d.Made.Store(r)
 	}
@@ -45,20 +44,8 @@ func encode(resp *authv3.CheckResponse) reply {
 	return b
 }
 
-// Field numbers of envoy.service.auth.v3.CheckResponse, google.protobuf.Struct
-// and Value.
-const (
-	responseMetadata = 4
-	structFields     = 1
-	valueNumber      = 2
-	valueString      = 3
-)
-
-// Metadata that differs from one request to the next.
-const (
-	metadataID       = "decision_id"
-	metadataRevision = "revocation_revision"
-)
+// responseMetadata is the field number of CheckResponse.dynamic_metadata.
+const responseMetadata = 4
 
 // reply completes the response to d.
 func (r *rendered) reply(d *check.Decision) reply {
@@ -71,22 +58,4 @@ func (r *rendered) reply(d *check.Decision) reply {
 	b = protowire.AppendVarint(b, uint64(size))
 	b = append(b, r.metadata...)
 	return append(b, metadata...)
-}
-
-// appendMetadata appends the entries that name this decision.
-func appendMetadata(b []byte, d *check.Decision) []byte {
-	value := protowire.AppendTag(make([]byte, 0, 64), valueString, protowire.BytesType)
-	b = appendEntry(b, metadataID, protowire.AppendString(value, d.ID))
-	value = protowire.AppendTag(value[:0], valueNumber, protowire.Fixed64Type)
-	return appendEntry(b, metadataRevision, protowire.AppendFixed64(value, math.Float64bits(float64(d.RevocationRevision))))
-}
-
-func appendEntry(b []byte, key string, value []byte) []byte {
-	size := protowire.SizeTag(entryKey) + protowire.SizeBytes(len(key)) + protowire.SizeTag(entryValue) + protowire.SizeBytes(len(value))
-	b = protowire.AppendTag(b, structFields, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(size))
-	b = protowire.AppendTag(b, entryKey, protowire.BytesType)
-	b = protowire.AppendString(b, key)
-	b = protowire.AppendTag(b, entryValue, protowire.BytesType)
-	return protowire.AppendBytes(b, value)
 }

@@ -3,7 +3,6 @@ package verify
 import (
 	"container/list"
 	"crypto/sha256"
-	"encoding/json"
 	"sync"
 	"time"
 )
@@ -38,25 +37,9 @@ const (
 	memberFrame = 112 // but for the text of the name and the value
 )
 
-// sizeOf estimates a claim as terms.
-func sizeOf(v any) int {
-	size := valueSize
-	switch v := v.(type) {
-	case string:
-		size += len(v)
-	case json.Number:
-		size += len(v)
-	case []any:
-		for _, e := range v {
-			size += sizeOf(e)
-		}
-	case map[string]any:
-		size += objectFrame
-		for name, e := range v {
-			size += memberFrame + len(name) + sizeOf(e)
-		}
-	}
-	return size
+// sizeOf estimates a document as terms.
+func sizeOf(d document) int {
+	return d.shape.Values*valueSize + d.shape.Objects*objectFrame + d.shape.Members*memberFrame + len(d.text)
 }
 
 // maxShards bounds how many may look up at once without waiting for each other.

@@ -297,7 +297,7 @@ func TestEntrySize(t *testing.T) {
 			c := newCache(n, 1<<30)
 			before := heap()
 			for k := range n {
-				u := must(takeApart(compact))(t)
+				u := must(takeApart(compact, readsOf([]Issuer{i.trust})))(t)
 				token, size, err := i.read(jose.Header{KeyID: "k1"}, u)
 				if err != nil {
 					t.Fatal(err)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -33,16 +34,42 @@ func (i *issuer) read(h jose.Header, u unverified) (t *Token, size int, err erro
 			return nil, 0, wrongClaim(name)
 		}
 	}
-	return i.token(u.claims, u.Payload(), h.KeyID)
+	return i.token(u.document, h.KeyID)
 }
 
-// token turns claims, which payload is the text of, into a Token. iss and exp
-// may be missing: then the issuer is the one that was asked, and it did not say
-// when the token expires.
-func (i *issuer) token(object map[string]any, payload []byte, key string) (t *Token, size int, err error) {
-	c := claims{object: object}
+// document is a JSON object as far as it was read.
+type document struct {
+	text   string
+	claims map[string]any
+	reads  map[string]bool // which members are in claims; nil: all
+	shape  jose.Shape
+}
+
+func readDocument(text string, reads map[string]bool) (d document, err error) {
+	d = document{text: text, reads: reads}
+	d.claims, d.shape, err = jose.ReadMembers(text, reads)
+	return d, err
+}
+
+// readsOf names the claims that token looks at. A token has many more, which
+// only policies may ask for.
+func readsOf(issuers []Issuer) map[string]bool {
+	reads := map[string]bool{}
+	for _, name := range []string{"iss", "aud", "sub", "azp", "client_id", "jti", "sid", "iat", "nbf", "exp", "rev", "typ", "cnf"} {
+		reads[name] = true
+	}
+	for _, i := range issuers {
+		reads[cmp.Or(i.ScopeClaim, defaultScopeClaim)] = true
+	}
+	return reads
+}
+
+// token turns claims into a Token. iss and exp may be missing: then the issuer
+// is the one that was asked, and it did not say when the token expires.
+func (i *issuer) token(d document, key string) (t *Token, size int, err error) {
+	c := claims{object: d.claims, reads: d.reads}
 	t = &Token{
-		payload: payload,
+		payload: d.text,
 		Revocation: revocation.Token{
 			Issuer:   i.trust.Issuer,
 			ID:       c.text("jti"),
@@ -73,7 +100,7 @@ func (i *issuer) token(object map[string]any, payload []byte, key string) (t *To
 	case !i.trust.InsecureAnyAudience && !slices.ContainsFunc(audience, i.isAudience):
 		return nil, 0, ErrAudience
 	}
-	return t, entryFrame + len(payload)*5/4 + sizeOf(object), nil // allocation rounds up
+	return t, entryFrame + len(d.text)*5/4 + sizeOf(d), nil // allocation rounds up
 }
 
 func (i *issuer) isAudience(name string) bool { return slices.Contains(i.trust.Audience, name) }
@@ -84,10 +111,15 @@ func wrongClaim(name string) error { return fmt.Errorf("%w: %s", ErrClaims, name
 // first that has another.
 type claims struct {
 	object map[string]any
-	wrong  string // claim
+	reads  map[string]bool // which members are in it; nil: all
+	wrong  string          // claim
 }
 
+// has fails for a claim that was not read: of it nobody knows.
 func (c *claims) has(name string) bool {
+	if c.reads != nil && !c.reads[name] {
+		c.fail(name)
+	}
 	_, ok := c.object[name]
 	return ok
 }
@@ -100,8 +132,9 @@ func (c *claims) fail(name string) {
 
 // text is a string, or "" if there is none.
 func (c *claims) text(name string) string {
+	has := c.has(name)
 	s, ok := c.object[name].(string)
-	if !ok && c.has(name) {
+	if has && !ok {
 		c.fail(name)
 	}
 	return s
@@ -127,6 +160,7 @@ func (c *claims) client() string {
 
 // texts is a string or an array of strings (RFC 7519 §4.1.3).
 func (c *claims) texts(name string) []string {
+	has := c.has(name)
 	switch v := c.object[name].(type) {
 	case string:
 		return []string{v}
@@ -141,7 +175,7 @@ func (c *claims) texts(name string) []string {
 		}
 		return list
 	}
-	if c.has(name) {
+	if has {
 		c.fail(name)
 	}
 	return nil
@@ -227,7 +261,7 @@ func (t *Token) members() [][2]*ast.Term {
 func (t *Token) Document() *ast.Term {
 	t.whole.Do(func() {
 		members := t.members()
-		if object, err := jose.ReadObject(t.payload); err == nil { // read has read it
+		if object, _, err := jose.ReadMembers(t.payload, nil); err == nil { // read has read it
 			if claims, err := ast.InterfaceToValue(object); err == nil {
 				members = append(members, ast.Item(keyClaims, ast.NewTerm(claims)))
 			}

@@ -154,3 +154,16 @@ allow if {
 	}
 	wg.Wait()
 }
+
+// TestAClaimThatWasNotReadIsNotMissing: one that somebody forgets to name among
+// the claims that are read must not pass for one that the token does not have.
+func TestAClaimThatWasNotReadIsNotMissing(t *testing.T) {
+	t.Parallel()
+	d := must(readDocument(`{"iss": "i", "cnf": {"jkt": "x"}}`, map[string]bool{"iss": true}))(t)
+	for _, name := range []string{"cnf", "other"} {
+		c := claims{object: d.claims, reads: d.reads}
+		if c.has(name); c.wrong != name {
+			t.Errorf("%s: wrong is %q", name, c.wrong)
+		}
+	}
+}

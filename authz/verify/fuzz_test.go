@@ -3,6 +3,8 @@ package verify
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"unicode/utf8"
@@ -55,11 +57,16 @@ func FuzzClaims(f *testing.F) {
 	}
 	f.Add([]byte(`{"iss":"` + home + `","aud":"` + audience + `","sub":"s","exp":1,"exp":2}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		u, err := takeApart(unsigned(string(payload)))
+		u, err := takeApart(unsigned(string(payload)), readsOf([]Issuer{i.trust}))
 		if err != nil {
 			return
 		}
 		token, size, err := i.read(jose.Header{KeyID: "k1"}, u)
+		whole := must(takeApart(unsigned(string(payload)), nil))(t)
+		sameToken, sameSize, sameErr := i.read(jose.Header{KeyID: "k1"}, whole)
+		if fmt.Sprint(err) != fmt.Sprint(sameErr) || size != sameSize || err == nil && !reflect.DeepEqual(token, sameToken) {
+			t.Errorf("of the claims that are looked at: %+v, %d, %v; of all: %+v, %d, %v", token, size, err, sameToken, sameSize, sameErr)
+		}
 		if err != nil {
 			return
 		}

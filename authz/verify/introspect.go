@@ -18,7 +18,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/internal/jwks"
 )
 
@@ -304,20 +303,20 @@ func readBody(resp *http.Response) ([]byte, error) {
 // readAnswer turns an answer (RFC 7662 §2.2) into a Token and says how many
 // bytes it takes. What is no answer is the issuer's fault, not the caller's.
 func (i *issuer) readAnswer(body []byte) (t *Token, size int, err error) {
-	object, err := jose.ReadObject(body)
+	d, err := readDocument(string(body), nil)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: answer about a token: %v", ErrUnavailable, err)
 	}
-	active, ok := object["active"].(bool)
+	active, ok := d.claims["active"].(bool)
 	switch {
 	case !ok:
 		return nil, 0, fmt.Errorf("%w: answer about a token without active", ErrUnavailable)
 	case !active:
 		return nil, 0, ErrInactive
-	case !isAccess(object):
+	case !isAccess(d.claims):
 		return nil, 0, fmt.Errorf("%w: no access token, says the issuer", ErrType)
 	}
-	return i.token(object, body, "")
+	return i.token(d, "")
 }
 
 // isAccess looks at token_type (RFC 6749 §7.1) and at token_use, by which some

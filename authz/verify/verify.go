@@ -102,7 +102,7 @@ type Token struct {
 	NotBefore  time.Time // nbf, or zero
 	Scopes     []string  // in the token's order, each once
 	Binding    Binding   // what it is bound to, and was proved
-	payload    []byte    // of which Document makes the claims
+	payload    string    // of which Document makes the claims
 	whole      sync.Once
 	document   *ast.Term
 
@@ -117,6 +117,7 @@ type Token struct {
 type Verifier struct {
 	issuers map[string]*issuer // by iss
 	opaque  *issuer            // whom to ask about opaque tokens, or nil
+	reads   map[string]bool    // the claims that are looked at
 	now     func() time.Time
 	cache   *cache
 	proofs  *proofs
@@ -133,6 +134,7 @@ func New(c Config) (*Verifier, error) {
 	}
 	v := &Verifier{
 		issuers: make(map[string]*issuer, len(c.Issuers)),
+		reads:   readsOf(c.Issuers),
 		now:     c.Now,
 		turns:   c.Turns,
 		cache:   newCache(c.CacheSize, c.CacheBytes),
@@ -242,7 +244,7 @@ func (v *Verifier) judge(ctx context.Context, i *issuer, u unverified, key diges
 // unverified is a JWT that was taken apart; nothing of it is believed yet.
 type unverified struct {
 	jose.Parsed
-	claims map[string]any
+	document
 }
 
 // whose is the issuer that a JWT names, or the one whose opaque tokens are
@@ -251,7 +253,7 @@ func (v *Verifier) whose(compact string) (*issuer, unverified, error) {
 	if v.opaque != nil && !isJWT(compact) {
 		return v.opaque, unverified{}, nil
 	}
-	u, err := takeApart(compact)
+	u, err := takeApart(compact, v.reads)
 	if err != nil {
 		return nil, u, err
 	}
@@ -266,9 +268,10 @@ func (v *Verifier) whose(compact string) (*issuer, unverified, error) {
 	return i, u, nil
 }
 
-func takeApart(compact string) (u unverified, err error) {
+// takeApart reads the claims that are named, all if that is nil.
+func takeApart(compact string, reads map[string]bool) (u unverified, err error) {
 	if u.Parsed, err = jose.Parse(compact); err == nil {
-		u.claims, err = jose.ReadObject(u.Payload())
+		u.document, err = readDocument(string(u.Payload()), reads)
 	}
 	if err != nil {
 		return u, refused(err)

@@ -1,7 +1,6 @@
 package jose
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -12,12 +11,20 @@ import (
 // depth, no invalid UTF-8 (nor escapes of half a surrogate pair), no trailing
 // data, depth at most 16. Numbers are json.Number. Every error is ErrMalformed.
 func ReadObject(data []byte) (map[string]any, error) {
-	s := scanner{data: data, build: true}
+	members, _, err := ReadMembers(string(data), nil)
+	return members, err
+}
+
+// ReadMembers is ReadObject for some members of the outermost object, or for
+// all if wanted is nil. The others are held to the same rules, and left out.
+// What it returns shares data's memory; the Shape is that of the whole text.
+func ReadMembers(data string, wanted map[string]bool) (map[string]any, Shape, error) {
+	s := scanner{data: data, build: true, wanted: wanted}
 	v, err := s.document(nil)
 	if err != nil {
-		return nil, err
+		return nil, Shape{}, err
 	}
-	return v.(map[string]any), nil
+	return v.(map[string]any), s.shape, nil
 }
 
 // ReadClaims is ReadObject into a pointer to a struct, ignoring unknown
@@ -28,11 +35,11 @@ func ReadClaims(data []byte, into any) error {
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("reading claims: %T is not a pointer to a struct", into)
 	}
-	return readStruct(data, v.Elem())
+	return readStruct(string(data), v.Elem())
 }
 
 // readStruct validates data once and hands each wanted member to encoding/json.
-func readStruct(data []byte, v reflect.Value) error {
+func readStruct(data string, v reflect.Value) error {
 	s := scanner{data: data}
 	var members []member
 	if _, err := s.document(func(m member) { members = append(members, m) }); err != nil {
@@ -44,7 +51,7 @@ func readStruct(data []byte, v reflect.Value) error {
 // member is one member of the outermost object; raw points into the document.
 type member struct {
 	name string
-	raw  []byte
+	raw  string
 }
 
 func fill(members []member, v reflect.Value) error {
@@ -77,14 +84,14 @@ func fillField(members []member, name string, v reflect.Value) error {
 			continue
 		}
 		if s, ok := v.Addr().Interface().(*string); ok && plainString(m.raw) {
-			*s = string(m.raw[1 : len(m.raw)-1])
+			*s = strings.Clone(m.raw[1 : len(m.raw)-1]) // not the whole text with it
 			return nil
 		}
 		_, custom := v.Addr().Interface().(json.Unmarshaler)
-		if v.Kind() == reflect.Struct && !custom && string(m.raw) != "null" {
+		if v.Kind() == reflect.Struct && !custom && m.raw != "null" {
 			return readStruct(m.raw, v)
 		}
-		if err := json.Unmarshal(m.raw, v.Addr().Interface()); err != nil {
+		if err := json.Unmarshal([]byte(m.raw), v.Addr().Interface()); err != nil {
 			return malformed("member of the wrong type")
 		}
 		return nil
@@ -94,6 +101,6 @@ func fillField(members []member, name string, v reflect.Value) error {
 
 // plainString reports whether a validated value is a string without escapes,
 // which then needs no decoding.
-func plainString(raw []byte) bool {
-	return raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0
+func plainString(raw string) bool {
+	return raw[0] == '"' && strings.IndexByte(raw, '\\') < 0
 }

@@ -14,10 +14,21 @@ const maxDepth = 16
 // scanner reads one JSON text (RFC 8259), strictly. encoding/json would keep
 // the last of two equal members and mend broken UTF-8; two parties that mend
 // differently read two different tokens.
+//
+// What it makes shares the text's memory.
 type scanner struct {
-	data  []byte
-	pos   int
-	build bool // make values; otherwise only validate
+	data   string
+	pos    int
+	build  bool            // make values; otherwise only validate
+	wanted map[string]bool // of the outermost object's members; nil: all
+	shape  Shape
+}
+
+// Shape counts what a JSON text is made of, at every depth.
+type Shape struct {
+	Values  int // objects and arrays among them
+	Objects int
+	Members int // of all objects
 }
 
 // document reads the outermost object and everything up to the end. each, if
@@ -27,6 +38,7 @@ func (s *scanner) document(each func(member)) (any, error) {
 	if s.peek() != '{' {
 		return nil, malformed("not a JSON object")
 	}
+	s.shape.Values++
 	v, err := s.object(1, each)
 	if err != nil {
 		return nil, err
@@ -38,13 +50,18 @@ func (s *scanner) document(each func(member)) (any, error) {
 }
 
 func (s *scanner) value(depth int) (any, error) {
+	s.shape.Values++
 	switch c := s.peek(); {
 	case c == '{':
 		return s.object(depth+1, nil)
 	case c == '[':
 		return s.array(depth + 1)
 	case c == '"':
-		return s.string(s.build)
+		text, err := s.string()
+		if err != nil || !s.build {
+			return nil, err
+		}
+		return text, nil
 	case c == '-' || '0' <= c && c <= '9':
 		return s.number()
 	case s.literal("true"):
@@ -63,10 +80,12 @@ func (s *scanner) object(depth int, each func(member)) (any, error) {
 		return nil, malformed("JSON nested too deeply")
 	}
 	s.pos++ // {
+	s.shape.Objects++
 	var names nameSet
 	var out map[string]any
-	if s.build {
-		out = make(map[string]any)
+	build := s.build
+	if build {
+		out = make(map[string]any, len(s.wanted))
 	}
 	if s.space(); s.take('}') {
 		return out, nil
@@ -80,6 +99,8 @@ func (s *scanner) object(depth int, each func(member)) (any, error) {
 		if !names.add(name) {
 			return nil, malformed("repeated JSON member")
 		}
+		s.shape.Members++
+		s.build = build && (depth > 1 || s.wanted == nil || s.wanted[name])
 		start := s.pos
 		v, err := s.value(depth)
 		if err != nil {
@@ -91,6 +112,7 @@ func (s *scanner) object(depth int, each func(member)) (any, error) {
 		if s.build {
 			out[name] = v
 		}
+		s.build = build
 		s.space()
 		if s.take(',') {
 			continue
@@ -107,7 +129,7 @@ func (s *scanner) name() (string, error) {
 	if s.peek() != '"' {
 		return "", malformed("JSON member name")
 	}
-	v, err := s.string(true)
+	name, err := s.string()
 	if err != nil {
 		return "", err
 	}
@@ -115,7 +137,7 @@ func (s *scanner) name() (string, error) {
 		return "", malformed("JSON colon")
 	}
 	s.space()
-	return v.(string), nil
+	return name, nil
 }
 
 func (s *scanner) array(depth int) (any, error) {
@@ -147,31 +169,23 @@ func (s *scanner) array(depth int) (any, error) {
 	}
 }
 
-// string reads a string; without build only validates it.
-func (s *scanner) string(build bool) (any, error) {
+func (s *scanner) string() (string, error) {
 	s.pos++ // "
 	start := s.pos
 	for s.pos < len(s.data) {
 		switch c := s.data[s.pos]; {
 		case c == '"':
 			s.pos++
-			if !build {
-				return nil, nil
-			}
-			return string(s.data[start : s.pos-1]), nil
+			return s.data[start : s.pos-1], nil
 		case c == '\\':
-			text, err := s.escaped(start)
-			if err != nil || !build {
-				return nil, err
-			}
-			return text, nil
+			return s.escaped(start)
 		default:
 			if err := s.char(); err != nil {
-				return nil, err
+				return "", err
 			}
 		}
 	}
-	return nil, malformed("JSON string without end")
+	return "", malformed("JSON string without end")
 }
 
 // escaped goes on with a string from its first escape; start is where it began.
@@ -209,7 +223,7 @@ func (s *scanner) char() error {
 		s.pos++
 		return nil
 	}
-	r, n := utf8.DecodeRune(s.data[s.pos:])
+	r, n := utf8.DecodeRuneInString(s.data[s.pos:])
 	if r == utf8.RuneError && n == 1 {
 		return malformed("invalid UTF-8")
 	}
@@ -255,12 +269,12 @@ func (s *scanner) hex4() (rune, error) {
 	if s.pos+6 > len(s.data) || s.data[s.pos] != '\\' || s.data[s.pos+1] != 'u' {
 		return 0, malformed("JSON escape")
 	}
-	for _, c := range s.data[s.pos+2 : s.pos+6] {
+	for _, c := range []byte(s.data[s.pos+2 : s.pos+6]) {
 		if !isHex(c) {
 			return 0, malformed("JSON escape")
 		}
 	}
-	n, err := strconv.ParseUint(string(s.data[s.pos+2:s.pos+6]), 16, 16)
+	n, err := strconv.ParseUint(s.data[s.pos+2:s.pos+6], 16, 16)
 	if err != nil {
 		return 0, malformed("JSON escape")
 	}
@@ -321,7 +335,7 @@ func (s *scanner) take(c byte) bool {
 }
 
 func (s *scanner) literal(word string) bool {
-	if strings.HasPrefix(string(s.data[s.pos:min(len(s.data), s.pos+len(word))]), word) {
+	if strings.HasPrefix(s.data[s.pos:], word) {
 		s.pos += len(word)
 		return true
 	}
@@ -342,7 +356,7 @@ func (s *scanner) space() {
 // nameSet holds the names of one object: a short list, then a map, so that
 // neither small objects pay for a map nor large ones for comparisons.
 type nameSet struct {
-	few  [8]string
+	few  [24]string
 	n    int
 	many map[string]bool
 }
