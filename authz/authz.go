@@ -16,6 +16,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/attribute"
@@ -31,6 +32,7 @@ import (
 	"github.com/tegata/tegata/authz/check"
 	"github.com/tegata/tegata/authz/decisionlog"
 	"github.com/tegata/tegata/authz/extauthz"
+	"github.com/tegata/tegata/authz/extproc"
 	"github.com/tegata/tegata/authz/policy"
 	"github.com/tegata/tegata/authz/verify"
 )
@@ -69,6 +71,9 @@ type Config struct {
 	// Traces makes a span of each check over gRPC, a child of Envoy's; nil: none.
 	Traces trace.TracerProvider
 
+	// Hold makes ext_authz say what RunHeld has to know of tokens.
+	Hold bool
+
 	Decisions *decisionlog.Log // is told of every decision; run by the caller; nil: none
 
 	TLS   *tls.Config   // of the gRPC listener; nil means plaintext
@@ -77,6 +82,8 @@ type Config struct {
 	HTTP   *http.Client // fetches keys; default: 5 s timeout
 	Now    func() time.Time
 	Logger *slog.Logger
+
+	applied func(context.Context) // see watch.WatcherConfig
 }
 
 // NamedPolicy is one of several policies.
@@ -91,11 +98,13 @@ type NamedPolicy struct {
 // Server is an assembled authorization server. It is a prometheus.Gatherer of
 // its own figures, which begin anew with each Reload.
 type Server struct {
-	core   atomic.Pointer[core]
-	grpc   *grpc.Server
-	health *health.Server
-	drain  time.Duration
-	log    *slog.Logger
+	core    atomic.Pointer[core]
+	held    *extproc.Server // nil without Config.Hold
+	grpc    *grpc.Server
+	health  *health.Server
+	metrics *prometheus.Registry // of what outlives a core
+	drain   time.Duration
+	log     *slog.Logger
 
 	mu    sync.Mutex // one Reload at a time; guards what follows
 	below context.Context
@@ -107,11 +116,15 @@ type Server struct {
 // must succeed. It does not wait for keys or revocations.
 func New(ctx context.Context, c Config) (*Server, error) {
 	c = c.withDefaults()
+	s := &Server{drain: c.Drain, log: c.Logger, health: health.NewServer(), metrics: prometheus.NewRegistry()}
+	if err := s.hold(c); err != nil {
+		return nil, err
+	}
+	c.applied = s.applied()
 	first, err := newCore(ctx, c, nil)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{drain: c.Drain, log: c.Logger, health: health.NewServer()}
 	s.core.Store(first)
 	return s, s.serve(c)
 }
@@ -146,7 +159,9 @@ func describe(span trace.Span, d *check.Decision) {
 func (s *Server) RevocationBytes() int { return s.core.Load().revoked.Bytes() }
 
 // Gather implements prometheus.Gatherer.
-func (s *Server) Gather() ([]*dto.MetricFamily, error) { return s.core.Load().metrics.Gather() }
+func (s *Server) Gather() ([]*dto.MetricFamily, error) {
+	return prometheus.Gatherers{s.core.Load().metrics, s.metrics}.Gather()
+}
 
 func (c Config) withDefaults() Config {
 	if c.Drain == 0 {
@@ -174,7 +189,7 @@ const streamWorkers = 64
 
 // serve builds the gRPC server.
 func (s *Server) serve(c Config) error {
-	door, err := extauthz.New(extauthz.Config{Checker: s, Logger: c.Logger, ErrorResponses: c.ErrorResponses})
+	door, err := extauthz.New(extauthz.Config{Checker: s, Logger: c.Logger, ErrorResponses: c.ErrorResponses, Identify: c.Hold})
 	if err != nil {
 		return err
 	}
@@ -250,7 +265,9 @@ func (s *Server) Reload(ctx context.Context, c Config) error {
 	if s.below == nil {
 		return errors.New("authz: not running")
 	}
-	next, err := newCore(ctx, c.withDefaults(), s.core.Load())
+	c = c.withDefaults()
+	c.applied = s.applied()
+	next, err := newCore(ctx, c, s.core.Load())
 	if err != nil {
 		return err
 	}
@@ -263,6 +280,9 @@ func (s *Server) Reload(ctx context.Context, c Config) error {
 	s.core.Store(next)
 	s.runs = runs
 	old.stop()
+	if s.held != nil {
+		s.held.Recheck(ctx) // by the new configuration
+	}
 	return nil
 }
 

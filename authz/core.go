@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tegata/tegata/authz/check"
+	"github.com/tegata/tegata/authz/extproc"
 	"github.com/tegata/tegata/authz/policy"
 	"github.com/tegata/tegata/authz/turns"
 	"github.com/tegata/tegata/authz/verify"
@@ -97,7 +98,7 @@ func (k *core) watch(c Config) error {
 	var err error
 	if k.watcher, err = watch.NewWatcher(watch.WatcherConfig{
 		Conn: c.Watch, Set: k.revoked, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
-		Now: c.Now, Logger: c.Logger,
+		Now: c.Now, Logger: c.Logger, Applied: c.applied,
 	}); err != nil {
 		return err
 	}
@@ -112,6 +113,23 @@ func (k *core) trust(issuer string) revocation.Trust {
 	}
 	return k.watcher.Trust()
 }
+
+// ahead is how long what is known must stay reliable for a request that is held
+// to go on: the next look at it comes sooner.
+const ahead = extproc.Every + 10*time.Millisecond
+
+// still decides again about the token of a request that goes on.
+func (k *core) still(id verify.Identity) check.Decision {
+	return k.checker.Still(id, k.verifier.Still, func(issuer string) revocation.Trust {
+		if k.watcher == nil || k.without[issuer] {
+			return revocation.Fresh
+		}
+		return k.watcher.TrustFor(ahead)
+	})
+}
+
+// fresh reports whether no issuer's revocations could be missed just now.
+func (k *core) fresh() bool { return k.watcher == nil || k.watcher.TrustFor(ahead) == revocation.Fresh }
 
 // load loads the policies.
 func (k *core) load(ctx context.Context, c Config, into *check.Config) error {

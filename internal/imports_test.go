@@ -82,6 +82,7 @@ var table = map[string][]string{
 	"authz/decisionlog":   nil,
 	"authz/input":         nil,
 	"authz/extauthz":      {"authz/check", "authz/input", "authz/policy", "authz/policy/reads"},
+	"authz/extproc":       {"authz/check", "authz/extauthz", "authz/verify"},
 	"authz/forwardauth":   {"authz/check", "authz/input", "authz/policy/reads"},
 
 	"policies":        nil,

@@ -411,11 +411,15 @@ func (s *steps) alive() bool {
 		return true
 	}
 	if record, dead := s.view.Revoked(t.Revocation); dead {
-		s.refuse(Revoked, fmt.Errorf("by record %d: %s", record.Revision, record.Reason))
+		s.refuse(Revoked, byRecord(record))
 		return false
 	}
 	t.AliveAt.Store(generation)
 	return true
+}
+
+func byRecord(r revocation.Record) error {
+	return fmt.Errorf("by record %d: %s", r.Revision, r.Reason)
 }
 
 // decide asks the policy.

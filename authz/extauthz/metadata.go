@@ -37,14 +37,20 @@ const (
 	metadataSubject        = "subject"
 	metadataClient         = "client"
 	metadataScopes         = "scopes"
-	metadataID             = "decision_id"
 	metadataRevision       = "revocation_revision"
+)
+
+// What extproc reads of it, in the namespace under which Envoy keeps it.
+const (
+	Namespace     = "envoy.filters.http.ext_authz"
+	MetadataID    = "decision_id"
+	MetadataToken = "token" // a verify.Identity, see Config.Identify; empty if there was no token
 )
 
 func isOurs(name string) bool {
 	switch name {
 	case metadataReason, metadataPolicy, metadataShadow, metadataRoute, metadataPolicyRevision,
-		metadataIssuer, metadataSubject, metadataClient, metadataScopes, metadataID, metadataRevision:
+		metadataIssuer, metadataSubject, metadataClient, metadataScopes, metadataRevision, MetadataID, MetadataToken:
 		return true
 	}
 	return false
@@ -53,7 +59,7 @@ func isOurs(name string) bool {
 // appendFixed appends the entries that later filters and access logs may use:
 // the policy's own, then ours. Never the token. What differs from one request
 // to the next is appendMetadata's. Of what has no encoding nothing is said.
-func appendFixed(b []byte, d *check.Decision) []byte {
+func appendFixed(b []byte, d *check.Decision, identify bool) []byte {
 	for name, value := range d.Result.DynamicMetadata {
 		if isOurs(name) || !utf8.ValidString(name) {
 			continue
@@ -74,6 +80,13 @@ func appendFixed(b []byte, d *check.Decision) []byte {
 	}
 	b = appendText(b, metadataRoute, d.Route)
 	b = appendText(b, metadataPolicyRevision, d.PolicyRevision)
+	if identify {
+		text := ""
+		if d.Token != nil {
+			text = d.Token.Identity().String()
+		}
+		b = appendEntry(b, MetadataToken, appendString(nil, text))
+	}
 	if d.Token == nil {
 		return b
 	}
@@ -85,7 +98,7 @@ func appendFixed(b []byte, d *check.Decision) []byte {
 
 // appendMetadata appends the entries that name this decision.
 func appendMetadata(b []byte, d *check.Decision) []byte {
-	b = appendText(b, metadataID, d.ID)
+	b = appendText(b, MetadataID, d.ID)
 	value := protowire.AppendTag(make([]byte, 0, 16), valueNumber, protowire.Fixed64Type)
 	return appendEntry(b, metadataRevision, protowire.AppendFixed64(value, math.Float64bits(float64(d.RevocationRevision))))
 }

@@ -20,14 +20,14 @@ type rendered struct {
 }
 
 // render returns the response to a decision, from the last time if it was kept.
-func render(d *check.Decision, errors bool) *rendered {
+func render(d *check.Decision, as form) *rendered {
 	if d.Made != nil {
 		if r, ok := d.Made.Load().(*rendered); ok && r.route == d.Route {
 			return r
 		}
 	}
-	r := &rendered{route: d.Route, response: encode(response(d, errors))}
-	r.metadata = appendFixed(nil, d)
+	r := &rendered{route: d.Route, response: encode(response(d, as.errors))}
+	r.metadata = appendFixed(nil, d, as.identify)
 	if d.Made != nil {
 		d.Made.Store(r)
 	}

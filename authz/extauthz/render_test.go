@@ -88,7 +88,7 @@ func BenchmarkReply(b *testing.B) {
 			d := decided(made)
 			b.ReportAllocs()
 			for b.Loop() {
-				render(&d, false).reply(&d)
+				render(&d, form{}).reply(&d)
 			}
 		})
 	}

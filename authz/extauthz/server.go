@@ -31,13 +31,24 @@ type Config struct {
 	// which Envoy 1.37 and later count as an error: with failure_mode_allow
 	// they let the request through. Envoys before it refuse with 403.
 	ErrorResponses bool
+
+	// Identify says in the metadata which token was let through
+	// (verify.Identity), for extproc. It names the token, and cannot be used
+	// as one.
+	Identify bool
 }
 
 // Server is the ext_authz service.
 type Server struct {
 	checker Checker
 	log     *slog.Logger
-	errors  bool
+	as      form
+}
+
+// form is what a configuration says of how answers look.
+type form struct {
+	errors   bool // see Config.ErrorResponses
+	identify bool // see Config.Identify
 }
 
 // New checks the configuration.
@@ -48,7 +59,7 @@ func New(c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{checker: c.Checker, log: c.Logger, errors: c.ErrorResponses}, nil
+	return &Server{checker: c.Checker, log: c.Logger, as: form{errors: c.ErrorResponses, identify: c.Identify}}, nil
 }
 
 // Register adds the service to a gRPC server, which must have been made with
@@ -90,7 +101,7 @@ func (s *Server) check(ctx context.Context, message string) (answer reply) {
 		return encode(refuse(http.StatusBadRequest, nil, ""))
 	}
 	d := s.checker.Check(ctx, r.check())
-	return render(&d, s.errors).reply(&d)
+	return render(&d, s.as).reply(&d)
 }
 
 // request is one CheckRequest: scanned, and decoded in full when need be.

@@ -96,6 +96,13 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 	if door != nil {
 		defer func() { _ = door.Close() }()
 	}
+	held, heldConfig, err := openHeldDoor(ctx, c.ExtProc)
+	if err != nil {
+		return err
+	}
+	if held != nil {
+		defer func() { _ = held.Close() }()
+	}
 	metrics := newMetrics()
 	var server *authz.Server
 	decisions, err := openDecisionLog(c.DecisionLog, func(policy string) decisionlog.Rules { return server.LogRules(policy) }, r.env.stdout, log, metrics)
@@ -126,6 +133,9 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 	}
 	if door != nil {
 		g.Go(func() error { return server.RunHTTP(ctx, door, doorConfig) })
+	}
+	if held != nil {
+		g.Go(func() error { return server.RunHeld(ctx, held, heldConfig) })
 	}
 	g.Go(func() error {
 		if _, set := r.env.lookupEnv("GOGC"); !set {
@@ -165,6 +175,26 @@ func openHTTPDoor(ctx context.Context, c httpDoorConfig) (net.Listener, authz.HT
 		return nil, h, err
 	}
 	l, err := listen(ctx, "authz.http.listen", c.Listen)
+	return l, h, err
+}
+
+// openHeldDoor opens the listener of ext_proc; nil without one.
+func openHeldDoor(ctx context.Context, c extProcConfig) (net.Listener, authz.HeldConfig, error) {
+	var h authz.HeldConfig
+	if c.Listen == "" {
+		return nil, h, nil
+	}
+	t, err := serverTLS("authz.ext_proc.tls", c.TLS)
+	if err != nil {
+		return nil, h, err
+	}
+	if t != nil {
+		if t.ClientCAs != nil {
+			t.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+		h.Credentials = credentials.NewTLS(t)
+	}
+	l, err := listen(ctx, "authz.ext_proc.listen", c.Listen)
 	return l, h, err
 }
 
@@ -219,6 +249,7 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 		Turns: c.Evaluations, Patience: c.EvaluationWait,
 		WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
 		WithoutRevocations: c.withoutRevocations(),
+		Hold:               c.ExtProc.Listen != "",
 		Decisions:          decisions, Drain: c.Drain, Logger: log,
 	}
 	if conn != nil { // an interface that holds a nil pointer is not nil

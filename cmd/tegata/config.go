@@ -68,6 +68,7 @@ type authzConfig struct {
 	InsecurePlaintext bool               `yaml:"insecure_plaintext"`
 	TLS               tlsConfig          `yaml:"tls"`
 	HTTP              httpDoorConfig     `yaml:"http"`
+	ExtProc           extProcConfig      `yaml:"ext_proc"`
 	Management        string             `yaml:"management"`
 	Realm             string             `yaml:"realm"`
 	ResourceMetadata  string             `yaml:"resource_metadata"`
@@ -94,6 +95,12 @@ type httpDoorConfig struct {
 	TLS          tlsConfig `yaml:"tls"`
 	TrustedPeers []string  `yaml:"trusted_peers"`
 	MaxBody      string    `yaml:"max_body"`
+}
+
+// extProcConfig is the door that holds long-lived requests; off without Listen.
+type extProcConfig struct {
+	Listen string    `yaml:"listen"`
+	TLS    tlsConfig `yaml:"tls"`
 }
 
 // dpopConfig is how proofs of possession are judged (RFC 9449).
@@ -453,6 +460,7 @@ func (c *config) resolve(dir string) {
 		paths = append(paths, &a.TLS.CertFile, &a.TLS.KeyFile, &a.TLS.ClientCAFile, &a.Policy.Dir,
 			&a.DPoP.NonceSecretFile,
 			&a.HTTP.TLS.CertFile, &a.HTTP.TLS.KeyFile, &a.HTTP.TLS.ClientCAFile,
+			&a.ExtProc.TLS.CertFile, &a.ExtProc.TLS.KeyFile, &a.ExtProc.TLS.ClientCAFile,
 			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
 		for n := range a.Policies {
 			paths = append(append(paths, &a.Policies[n].Dir), a.Policies[n].Bundle.paths()...)

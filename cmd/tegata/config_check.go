@@ -75,6 +75,7 @@ func (c *config) checkAuthz() error {
 		c.isPrivate("authz.listen", a.Listen, a.TLS.on() || a.InsecurePlaintext,
 			"set authz.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
 		c.checkHTTPDoor(),
+		c.checkExtProc(),
 		c.checkDecisionLog(),
 		c.checkTraces(),
 		c.checkDPoP(),
@@ -189,6 +190,20 @@ func (c *config) checkHTTPDoor() error {
 		c.isPrivate(key+".listen", h.Listen, h.TLS.on() || c.Authz.InsecurePlaintext,
 			"set authz.http.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
 		c.isMemory(key+".max_body", h.MaxBody),
+	)
+}
+
+func (c *config) checkExtProc() error {
+	const key = "authz.ext_proc"
+	e := c.Authz.ExtProc
+	if e.Listen == "" {
+		return nil
+	}
+	return firstError(
+		c.isAddress(key+".listen", e.Listen),
+		c.isTLS(key+".tls", e.TLS),
+		c.isPrivate(key+".listen", e.Listen, e.TLS.on() || c.Authz.InsecurePlaintext,
+			"set authz.ext_proc.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
 	)
 }
 

@@ -123,6 +123,7 @@ func (a *runningAuthz) warnFixed(next authzConfig) {
 		"authz.decision_log":    {a.config.DecisionLog, next.DecisionLog},
 		"authz.traces":          {a.config.Traces, next.Traces},
 		"authz.http":            {a.config.HTTP, next.HTTP},
+		"authz.ext_proc":        {a.config.ExtProc, next.ExtProc},
 		"authz.management":      {a.config.Management, next.Management},
 		"authz.tls":             {a.config.TLS, next.TLS},
 		"authz.error_responses": {a.config.ErrorResponses, next.ErrorResponses},

@@ -21,7 +21,7 @@ const (
 	manyRevoked  = 1_000_000
 	warmTokens   = 100
 	seenTokens   = 60_000 // before new ones are measured: a cache is full, and a heap has its size, for all but the first minute of a server's life
-	signatures   = 4_000 // a round
+	signatures   = 4_000  // a round
 	reloadEvery  = 300 * time.Millisecond
 	moreRounds   = 2 // for each of -rounds: short ones, because the ratios are close to 1
 	moreDuration = time.Second

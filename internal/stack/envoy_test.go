@@ -150,6 +150,7 @@ func TestShippedBootstrapsAreValid(t *testing.T) {
 	path := lookEnvoy(t)
 	for name, bootstrap := range map[string][]byte{
 		"envoy.yaml": envoy.Bootstrap, "envoy-http.yaml": envoy.BootstrapHTTP, "envoy-mtls.yaml": envoy.BootstrapMTLS,
+		"envoy-streams.yaml": envoy.BootstrapStreams,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -194,17 +195,19 @@ func writeKeys(t *testing.T, dir string) {
 }
 
 // TestBootstrapsDifferOnlyWhereTheySay: a line that is changed in one of the
-// files that ask by gRPC is missed in the other.
+// files that ask by gRPC is missed in the others.
 func TestBootstrapsDifferOnlyWhereTheySay(t *testing.T) {
 	t.Parallel()
-	lines := map[string]bool{}
-	for line := range strings.Lines(string(envoy.BootstrapMTLS)) {
-		lines[strings.Replace(strings.TrimSpace(line), "- ", "", 1)] = true
-	}
-	for line := range strings.Lines(string(envoy.Bootstrap)) {
-		line = strings.Replace(strings.TrimSpace(line), "- ", "", 1)
-		if !strings.HasPrefix(line, "#") && !lines[line] {
-			t.Errorf("envoy-mtls.yaml lacks %q", line)
+	for name, other := range map[string][]byte{"envoy-mtls.yaml": envoy.BootstrapMTLS, "envoy-streams.yaml": envoy.BootstrapStreams} {
+		lines := map[string]bool{}
+		for line := range strings.Lines(string(other)) {
+			lines[strings.Replace(strings.TrimSpace(line), "- ", "", 1)] = true
+		}
+		for line := range strings.Lines(string(envoy.Bootstrap)) {
+			line = strings.Replace(strings.TrimSpace(line), "- ", "", 1)
+			if !strings.HasPrefix(line, "#") && !lines[line] {
+				t.Errorf("%s lacks %q", name, line)
+			}
 		}
 	}
 }

@@ -14,6 +14,11 @@ var Bootstrap []byte
 //go:embed envoy-http.yaml
 var BootstrapHTTP []byte
 
+// BootstrapStreams is envoy-streams.yaml, which holds long-lived requests.
+//
+//go:embed envoy-streams.yaml
+var BootstrapStreams []byte
+
 // BootstrapMTLS is envoy-mtls.yaml, which asks clients for certificates. Its
 // keys and certificates are in TLSFolder: server.crt, server.key, clients.crt.
 //

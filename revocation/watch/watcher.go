@@ -28,6 +28,11 @@ type WatcherConfig struct {
 	Logger  *slog.Logger     // default slog.DiscardHandler
 
 	Random io.Reader // of the instance name; default crypto/rand
+
+	// Applied is called when a change is in force and no decision runs on an
+	// older state, and before that is acknowledged: what it ends by then, the
+	// one who revokes can count as ended. nil: nothing is to be ended.
+	Applied func(context.Context)
 }
 
 // Watcher follows an Upstream and keeps a Set.
@@ -164,7 +169,7 @@ func (w *Watcher) failed(err error) {
 // follow runs one stream until it ends; good says that it brought a lease.
 func (w *Watcher) follow(ctx context.Context) (good bool, err error) {
 	// What Open says is held must not have decisions on an older state.
-	if err := w.c.Set.Settle(ctx); err != nil {
+	if err := w.settle(ctx); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -285,7 +290,7 @@ func (w *Watcher) acknowledge(ctx context.Context, applied <-chan revocation.Rev
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := w.c.Set.Settle(ctx); err != nil {
+		if err := w.settle(ctx); err != nil {
 			return err
 		}
 		select {
@@ -294,6 +299,17 @@ func (w *Watcher) acknowledge(ctx context.Context, applied <-chan revocation.Rev
 			return ctx.Err()
 		}
 	}
+}
+
+// settle waits until nothing goes on that an older state let through.
+func (w *Watcher) settle(ctx context.Context) error {
+	if err := w.c.Set.Settle(ctx); err != nil {
+		return err
+	}
+	if w.c.Applied != nil {
+		w.c.Applied(ctx)
+	}
+	return ctx.Err()
 }
 
 func receiveAll(ctx context.Context, p clientPipe, in chan<- *pb.WatchResponse) error {
@@ -346,11 +362,15 @@ func (w *Watcher) expire(ctx context.Context) {
 // Trust says whether the Set may be relied on now. Safe and cheap on the check
 // path: read it after Set.Begin, so that what it vouches for is not older than
 // the state the decision is made on.
-func (w *Watcher) Trust() revocation.Trust {
+func (w *Watcher) Trust() revocation.Trust { return w.TrustFor(0) }
+
+// TrustFor says whether the Set may be relied on now and for some time more,
+// for who looks only so often.
+func (w *Watcher) TrustFor(d time.Duration) revocation.Trust {
 	if !w.whole.Load() {
 		return revocation.Unknown
 	}
-	if w.lease.Load().valid(w.c.Now()) {
+	if w.lease.Load().valid(w.c.Now().Add(d)) {
 		return revocation.Fresh
 	}
 	return revocation.Stale
