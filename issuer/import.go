@@ -27,8 +27,8 @@ var realmName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // Import creates or updates a realm, its keys, clients and users from a realm
 // file. Importing the same file again changes nothing, hashes included; what
 // is in the store but not in the file stays. What the file disables is revoked
-// as well. A crash half-way leaves a part of the file imported; the next
-// import does the rest.
+// in the same commit. A crash half-way leaves a part of the file imported; the
+// next import does the rest.
 func (i *Issuer) Import(ctx context.Context, file Realm) error {
 	if err := file.check(); err != nil {
 		return err
@@ -142,18 +142,16 @@ func (i *Issuer) importRealm(ctx context.Context, file Realm) (realm.Realm, erro
 	if known && old.Enabled == enabled && reflect.DeepEqual(old.Settings, settings.WithDefaults()) {
 		return old, nil
 	}
+	if known && old.Enabled && !enabled {
+		if _, err = i.sessions.EndRealm(ctx, old, revocation.ReasonDisabled); err != nil {
+			return realm.Realm{}, err
+		}
+		i.metrics.revoke(revocation.ReasonDisabled)
+	}
 	if _, err := i.realms.Put(ctx, realm.Realm{Name: file.Realm, Enabled: enabled, Settings: settings}); err != nil {
 		return realm.Realm{}, err
 	}
-	r, err := i.realms.ByName(ctx, file.Realm)
-	if err != nil {
-		return realm.Realm{}, err
-	}
-	if known && old.Enabled && !enabled {
-		_, err = i.sessions.EndRealm(ctx, r, revocation.ReasonDisabled)
-		i.metrics.revoke(revocation.ReasonDisabled)
-	}
-	return r, err
+	return i.realms.ByName(ctx, file.Realm)
 }
 
 // offlineMax is the life of offline sessions, limited only when it is said so,
@@ -216,13 +214,13 @@ func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client, a
 	if known && reflect.DeepEqual(old, c) {
 		return nil
 	}
-	if _, err := i.clients.Put(ctx, c); err != nil {
-		return err
-	}
 	if known && old.Enabled && !c.Enabled {
-		_, err = i.sessions.EndClient(ctx, r, c.ClientID, revocation.ReasonDisabled)
+		if _, err = i.sessions.EndClient(ctx, r, c.ClientID, revocation.ReasonDisabled); err != nil {
+			return err
+		}
 		i.metrics.revoke(revocation.ReasonDisabled)
 	}
+	_, err = i.clients.Put(ctx, c)
 	return err
 }
 
@@ -334,13 +332,13 @@ func (i *Issuer) importUser(ctx context.Context, r realm.Realm, file User) error
 	if known && reflect.DeepEqual(old, u) {
 		return nil
 	}
-	if _, err := i.users.Put(ctx, u); err != nil {
-		return err
-	}
 	if known && old.Enabled && !u.Enabled {
-		_, err = i.sessions.EndUser(ctx, r, u.ID, revocation.ReasonDisabled)
+		if _, err = i.sessions.EndUser(ctx, r, u.ID, revocation.ReasonDisabled); err != nil {
+			return err
+		}
 		i.metrics.revoke(revocation.ReasonDisabled)
 	}
+	_, err = i.users.Put(ctx, u)
 	return err
 }
 

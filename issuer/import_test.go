@@ -1,12 +1,21 @@
 package issuer_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/tegata/tegata/issuer"
+	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/sqlstore"
+	"github.com/tegata/tegata/issuer/user"
+	"github.com/tegata/tegata/revocation"
 )
 
 func TestImportRefusesWhatCannotBeMeant(t *testing.T) {
@@ -138,4 +147,154 @@ func TestADisabledRealmServesNothing(t *testing.T) {
 	if status != http.StatusForbidden || answer["error_description"] != "Realm not enabled" {
 		t.Errorf("got %d %v", status, answer)
 	}
+}
+
+// dying are the stores of a process that dies before its nth transaction.
+type dying struct{ left int }
+
+var errDied = errors.New("the process died")
+
+func (d *dying) next() error {
+	d.left--
+	if d.left < 0 {
+		return errDied
+	}
+	return nil
+}
+
+type (
+	dyingRealms struct {
+		realm.Store
+		d *dying
+	}
+	dyingClients struct {
+		client.Store
+		d *dying
+	}
+	dyingUsers struct {
+		user.Store
+		d *dying
+	}
+	dyingSessions struct {
+		session.Store
+		d *dying
+	}
+)
+
+func (s dyingRealms) Write(ctx context.Context, f func(realm.Tx) error) error {
+	return errors.Join(s.d.next(), s.d.do(func() error { return s.Store.Write(ctx, f) }))
+}
+
+func (s dyingClients) Write(ctx context.Context, f func(client.Tx) error) error {
+	return errors.Join(s.d.next(), s.d.do(func() error { return s.Store.Write(ctx, f) }))
+}
+
+func (s dyingUsers) Write(ctx context.Context, f func(user.Tx) error) error {
+	return errors.Join(s.d.next(), s.d.do(func() error { return s.Store.Write(ctx, f) }))
+}
+
+func (s dyingSessions) Write(ctx context.Context, f func(session.Tx) error) (rev revocation.Revision, err error) {
+	err = errors.Join(s.d.next(), s.d.do(func() error { rev, err = s.Store.Write(ctx, f); return err }))
+	return rev, err
+}
+
+// do does nothing for the dead.
+func (d *dying) do(f func() error) error {
+	if d.left < 0 {
+		return nil
+	}
+	return f()
+}
+
+// TestDisablingIsOneCommit: wherever the process dies while it imports, what is
+// disabled in the store is dead on the stream too, and what is not lives.
+func TestDisablingIsOneCommit(t *testing.T) {
+	t.Parallel()
+	no := false
+	for name, disable := range map[string]func(*issuer.Realm){
+		"realm":  func(r *issuer.Realm) { r.Enabled = &no },
+		"client": func(r *issuer.Realm) { r.Clients[0].Enabled = &no },
+		"user":   func(r *issuer.Realm) { r.Users[0].Enabled = &no },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := demoRealm()
+			disable(&file)
+			died := 0
+			for n := 0; ; n++ {
+				stores, db := openStores(t)
+				if err := importer(t, stores, db).Import(t.Context(), demoRealm()); err != nil {
+					t.Fatal(err)
+				}
+				d := &dying{n}
+				err := importer(t, issuer.Stores{
+					Realms: dyingRealms{stores.Realms, d}, Clients: dyingClients{stores.Clients, d}, Users: dyingUsers{stores.Users, d},
+					Sessions: dyingSessions{stores.Sessions, d}, Keys: stores.Keys,
+				}, db).Import(t.Context(), file)
+				disabled, records := standing(t, stores), recorded(t, db)
+				if disabled != (records > 0) {
+					t.Errorf("died before transaction %d: disabled %v, with %d records", n, disabled, records)
+				}
+				if err == nil {
+					break
+				}
+				died++
+				// The next import does the rest, and revokes nothing twice.
+				if err := importer(t, stores, db).Import(t.Context(), file); err != nil {
+					t.Fatal(err)
+				}
+				if disabled, records := standing(t, stores), recorded(t, db); !disabled || records != 1 {
+					t.Errorf("died before transaction %d, imported again: disabled %v, with %d records", n, disabled, records)
+				}
+			}
+			if died < 2 {
+				t.Errorf("died in %d places only", died)
+			}
+		})
+	}
+}
+
+func importer(t *testing.T, stores issuer.Stores, db *sqlstore.DB) *issuer.Issuer {
+	t.Helper()
+	iss, err := issuer.New(issuer.Config{
+		BaseURL: "http://127.0.0.1:1", Stores: stores, WatchSource: db, Seal: bytes.Repeat([]byte{1}, 32), NewStore: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return iss
+}
+
+// standing reports whether the realm, its first client or its first user is
+// disabled in the store.
+func standing(t *testing.T, stores issuer.Stores) (disabled bool) {
+	t.Helper()
+	var realmID string
+	err := stores.Realms.Read(t.Context(), func(v realm.View) error {
+		r, err := v.RealmByName("demo")
+		realmID, disabled = r.ID, !r.Enabled
+		return err
+	})
+	err = errors.Join(err, stores.Clients.Read(t.Context(), func(v client.View) error {
+		c, err := v.ClientByClientID(realmID, demoRealm().Clients[0].ClientID)
+		disabled = disabled || !c.Enabled
+		return err
+	}), stores.Users.Read(t.Context(), func(v user.View) error {
+		u, err := v.UserByUsername(realmID, demoRealm().Users[0].Username)
+		disabled = disabled || !u.Enabled
+		return err
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disabled
+}
+
+func recorded(t *testing.T, db *sqlstore.DB) int {
+	t.Helper()
+	records, _, err := db.Since(t.Context(), 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(records)
 }

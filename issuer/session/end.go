@@ -120,7 +120,9 @@ func (s *Sessions) End(ctx context.Context, r realm.Realm, sid string, why revoc
 }
 
 // EndUser kills everything older than now of a subject: one record, and the
-// user's sessions.
+// user's sessions. With revocation.ReasonDisabled, here and in EndClient and
+// EndRealm, the same commit disables it: no moment and no crash lies between
+// "nothing new" and "nothing old".
 func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, why revocation.Reason) (revocation.Revision, error) {
 	defer s.signal()
 	now := s.now()
@@ -204,6 +206,11 @@ func (s *Sessions) endAll(ctx context.Context, r realm.Realm, t revocation.Targe
 		st, err := prepare(tx)
 		if err != nil {
 			return err
+		}
+		if why == revocation.ReasonDisabled {
+			if err := tx.Disable(r.ID, t); err != nil {
+				return err
+			}
 		}
 		return tx.Revoke(r.ID, record(r, t, st.MaxAccessExp, why, now))
 	})

@@ -168,6 +168,10 @@ func (t faultyTx) MarkMinted(realmID, clientID string, at time.Time) error {
 	return t.do(t.tx.MarkMinted(realmID, clientID, at))
 }
 
+func (t faultyTx) Disable(realmID string, target revocation.Target) error {
+	return t.do(t.tx.Disable(realmID, target))
+}
+
 func (t faultyTx) Revoke(realmID string, r revocation.Record) error {
 	return t.do(t.tx.Revoke(realmID, r))
 }

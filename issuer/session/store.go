@@ -100,6 +100,10 @@ type Tx interface {
 	// revision.
 	Revoke(realmID string, r revocation.Record) error
 
+	// Disable disables the user, client or realm that a record with this target
+	// is of. The rest of its row stays. What is not there is no error.
+	Disable(realmID string, t revocation.Target) error
+
 	// Sweep deletes up to limit each of single-use values, families and
 	// records that expired before now, and returns how many.
 	Sweep(now time.Time, limit int) (int, error)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/revocation"
 )
 
 var _ session.Tx = (*tx)(nil)
@@ -44,6 +45,26 @@ func (t *tx) standing(query string, args ...any) (session.Standing, error) {
 		st.MaxAccessExp = time.UnixMicro(mark).UTC()
 	}
 	return st, nil
+}
+
+// Disable implements session.Tx.
+func (t *tx) Disable(realmID string, target revocation.Target) error {
+	var err error
+	switch target.Kind {
+	case revocation.KindIssuer:
+		_, err = t.q.ExecContext(t.ctx, `UPDATE realm SET enabled = 0, version = version + 1 WHERE id = $1`, realmID)
+	case revocation.KindClient:
+		_, err = t.q.ExecContext(t.ctx, `UPDATE client SET enabled = 0, version = version + 1 WHERE realm_id = $1 AND client_id = $2`, realmID, target.ID)
+	case revocation.KindSubject:
+		_, err = t.q.ExecContext(t.ctx, `UPDATE account SET enabled = 0, version = version + 1 WHERE realm_id = $1 AND id = $2`, realmID, target.ID)
+	default:
+		return fmt.Errorf("disabling: nothing of kind %d can be", target.Kind)
+	}
+	if err != nil {
+		return fmt.Errorf("disabling: %w", err)
+	}
+	t.changed = true
+	return nil
 }
 
 // MarkMinted implements session.Tx.

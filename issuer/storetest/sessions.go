@@ -19,6 +19,7 @@ var sessionTests = []test{
 	{"a single-use value is replaced", testSingleUse},
 	{"marks only rise", testMarks},
 	{"revoking as a whole raises not-before", testNotBefore},
+	{"what is disabled stays so, and nothing else is", testDisable},
 	{"ended sessions come oldest end first", testEnded},
 	{"a sweep is bounded and takes the expired only", testSweep},
 	{"a snapshot stays", testSnapshot},
@@ -267,6 +268,35 @@ func testNotBefore(t *testing.T, s Store) {
 		same(t, "the other realm's client", session.Standing{Enabled: true}, other)
 		return errors.Join(err1, err2, err3, err4)
 	})
+}
+
+func testDisable(t *testing.T, s Store) {
+	r := settle(t, s)
+	settleOther(t, s)
+	write(t, s, func(tx session.Tx) error {
+		return errors.Join(
+			tx.Disable(r.ID, revocation.Target{Kind: revocation.KindSubject, ID: "u-1"}),
+			tx.Disable(r.ID, revocation.Target{Kind: revocation.KindClient, ID: "shop"}),
+			tx.Disable(r.ID, revocation.Target{Kind: revocation.KindClient, ID: "nobody"}),
+			tx.Disable(r.ID, revocation.Target{Kind: revocation.KindIssuer}))
+	})
+	read(t, s, func(v session.View) error {
+		u, err1 := v.UserStanding("r-1", "u-1")
+		c, err2 := v.ClientStanding("r-1", "shop")
+		r, err3 := v.RealmStanding("r-1")
+		same(t, "disabled", session.Standing{}, u)
+		same(t, "disabled", session.Standing{}, c)
+		same(t, "disabled", session.Standing{}, r)
+		other, err4 := v.ClientStanding("r-2", "shop")
+		same(t, "the other realm's client", session.Standing{Enabled: true}, other)
+		return errors.Join(err1, err2, err3, err4)
+	})
+	_, err := s.Sessions().Write(t.Context(), func(tx session.Tx) error {
+		return tx.Disable(r.ID, revocation.Target{Kind: revocation.KindSession, ID: "s-1"})
+	})
+	if err == nil {
+		t.Error("a session was disabled")
+	}
 }
 
 func testEnded(t *testing.T, s Store) {
