@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func startExchange(t *testing.T) *server {
 	s.importMore(
 		issuer.Client{ClientID: "front", Secret: "front-secret", RedirectURIs: []string{callback}, Audience: []string{"tx", "rs"}, OptionalClientScopes: []string{"offline_access"}},
 		issuer.Client{
-			ClientID: "tx", Secret: "tx-secret", StandardFlowEnabled: &no, Audience: []string{"rs", "gw"},
+			ClientID: "tx", Secret: "tx-secret", StandardFlowEnabled: &no, Audience: []string{"rs", "gw", "https://api.example/"},
 			DefaultClientScopes: []string{"profile"}, OptionalClientScopes: []string{"orders:read", "offline_access"},
 			Attributes: map[string]string{"standard.token.exchange.enabled": "true"},
 		},
@@ -117,6 +118,50 @@ func TestTokenExchange(t *testing.T) {
 	}
 }
 
+// TestTargetsOfAnExchange: audiences and resources may be repeated, and all of
+// them are meant (RFC 8693 §2.1).
+func TestTargetsOfAnExchange(t *testing.T) {
+	t.Parallel()
+	s := startExchange(t)
+	subject := s.front(t)["access_token"].(string)
+	ask := func(more url.Values) (int, map[string]any) {
+		form := url.Values{"grant_type": {exchangeGrant}, "subject_token": {subject}, "subject_token_type": {accessType}}
+		maps.Copy(form, more)
+		return s.post("token", "tx", "tx-secret", form)
+	}
+	for name, tt := range map[string]struct {
+		target url.Values
+		want   any
+	}{
+		"two audiences":  {url.Values{"audience": {"gw", "rs"}}, []any{"gw", "rs"}},
+		"one, twice":     {url.Values{"audience": {"gw", "gw"}}, "gw"},
+		"a resource":     {url.Values{"resource": {"https://api.example/"}}, "https://api.example/"},
+		"one of each":    {url.Values{"audience": {"rs"}, "resource": {"https://api.example/"}}, []any{"rs", "https://api.example/"}},
+		"without values": {url.Values{"audience": {""}, "resource": {""}}, []any{"rs", "gw", "https://api.example/"}},
+	} {
+		_, answer := ask(tt.target)
+		if answer["access_token"] == nil {
+			t.Errorf("%s: %v", name, answer)
+		} else if aud := claimsOf(t, answer["access_token"])["aud"]; !reflect.DeepEqual(aud, tt.want) {
+			t.Errorf("%s: aud %v, want %v", name, aud, tt.want)
+		}
+	}
+	for name, tt := range map[string]struct {
+		target url.Values
+		code   string
+		want   string
+	}{
+		"one nobody knows":       {url.Values{"audience": {"rs", "nosuch"}}, "invalid_client", "Audience not found"},
+		"two of others":          {url.Values{"audience": {"rs", "app", "svc"}}, "invalid_request", "Requested audience not available: app, svc"},
+		"a client as a resource": {url.Values{"resource": {"rs"}}, "invalid_target", ""},
+	} {
+		status, answer := ask(tt.target)
+		if said, _ := answer["error_description"].(string); status != http.StatusBadRequest || answer["error"] != tt.code || said != tt.want {
+			t.Errorf("%s: %d %v", name, status, answer)
+		}
+	}
+}
+
 // TestExchangedTokensEndWithTheSession: the exchange opens none of its own.
 func TestExchangedTokensEndWithTheSession(t *testing.T) {
 	t.Parallel()
@@ -174,7 +219,7 @@ func TestTokenExchangeRefused(t *testing.T) {
 		"a client's own token":      {"tx", s.clientToken(""), nil, 400, "invalid_request", "Invalid token"},
 		"not the audience":          {"tx-other", good, nil, 403, "access_denied", "Client is not within the token audience"},
 		"delegation (§4.1)":         {"tx", good, with("actor_token", "x"), 400, "invalid_request", "Parameter 'actor_token' is not supported for standard token exchange"},
-		"resource (§2.1)":           {"tx", good, with("resource", "https://api.example"), 400, "invalid_target", "Parameter 'resource' is not supported for standard token exchange"},
+		"resource of others (§2.1)": {"tx", good, with("resource", "https://api.example"), 400, "invalid_target", ""},
 		"audience nobody knows":     {"tx", good, with("audience", "nosuch"), 400, "invalid_client", "Audience not found"},
 		"audience that is disabled": {"tx", good, with("audience", "off"), 400, "invalid_client", "Audience not found"},
 		"audience of others":        {"tx", good, with("audience", "app"), 400, "invalid_request", "Requested audience not available: app"},
@@ -182,7 +227,7 @@ func TestTokenExchangeRefused(t *testing.T) {
 		"scope of others":           {"tx", good, with("scope", "orders:write"), 400, "invalid_scope", "Invalid scopes: orders:write"},
 	} {
 		status, answer := s.exchange(tt.client, tt.subject, tt.change)
-		if status != tt.status || answer["error"] != tt.code || answer["error_description"] != tt.want {
+		if said, _ := answer["error_description"].(string); status != tt.status || answer["error"] != tt.code || said != tt.want {
 			t.Errorf("%s: %d %v, want %d %s %q", name, status, answer, tt.status, tt.code, tt.want)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // asked narrows what is released to what was asked for: the resources of the
-// authorization, or one of them that the token request names (RFC 8707 §2.2).
+// authorization, or those of them that the token request names (RFC 8707 §2.2).
 func (req request) asked(released *claims.Claims, a session.Asked) error {
 	may := released.Audience
 	if len(a.Resource) > 0 {
@@ -20,12 +20,26 @@ func (req request) asked(released *claims.Claims, a session.Asked) error {
 			return &oauth.Error{Code: oauth.CodeInvalidTarget}
 		}
 	}
-	if one := req.form["resource"]; one != "" {
-		if !slices.Contains(may, one) {
-			return &oauth.Error{Code: oauth.CodeInvalidTarget}
-		}
-		may = []string{one}
+	wanted := req.resources()
+	if slices.ContainsFunc(wanted, func(r string) bool { return !oauth.IsResource(r) || !slices.Contains(may, r) }) {
+		return &oauth.Error{Code: oauth.CodeInvalidTarget}
+	}
+	if len(wanted) > 0 {
+		may = wanted
 	}
 	released.Audience = may
 	return nil
+}
+
+// resources are what the token request names, each once.
+func (req request) resources() []string { return unique(req.lists["resource"]) }
+
+func unique(names []string) []string {
+	var once []string
+	for _, name := range names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
 }

@@ -34,6 +34,9 @@ func (h *Handler) clientCredentials(ctx context.Context, req request) (response,
 		return response{}, err
 	}
 	released := claims.ForClient(req.realm, req.client, scope)
+	if err := req.asked(&released, session.Asked{}); err != nil {
+		return response{}, err
+	}
 	set, err := h.c.Tokens.MintClient(ctx, req.realm, token.ClientOrder{
 		Client: req.minting(), Subject: req.client.ID, Scope: scope, Rev: rev, Binding: req.binding,
 		Claims: token.Claims{Access: released.Access, Audience: released.Audience},

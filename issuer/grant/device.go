@@ -24,7 +24,7 @@ func (h *Handler) deviceCode(ctx context.Context, req request) (response, error)
 	}
 	g, err := h.c.Sessions.OpenDirect(ctx, session.Direct{
 		Login: session.Login{Realm: req.realm, UserID: d.UserID}, SessionID: d.SessionID,
-		ClientID: req.client.ClientID, Scope: d.Scope, Binding: req.refreshBinding(),
+		ClientID: req.client.ClientID, Scope: d.Scope, Asked: d.Asked, Binding: req.refreshBinding(),
 		AccessLife: req.accessLife(), Limits: req.limits(),
 	})
 	if err != nil {

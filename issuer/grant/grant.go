@@ -114,14 +114,15 @@ type request struct {
 	realm   realm.Realm
 	client  client.Client
 	form    oauth.Form
+	lists   oauth.Lists     // audience and resource, which may be repeated
 	address string          // the caller's, as the connection or a trusted proxy says
 	agent   string          // its User-Agent
 	proved  session.Binding // what the request has proved to hold
 	binding session.Binding // what of that its tokens are to be bound to
 }
 
-func newRequest(req *http.Request, r realm.Realm, c client.Client, form oauth.Form) request {
-	return request{realm: r, client: c, form: form, address: oauth.Address(req), agent: oauth.Agent(req)}
+func newRequest(req *http.Request, r realm.Realm, c client.Client, form oauth.Form, lists oauth.Lists) request {
+	return request{realm: r, client: c, form: form, lists: lists, address: oauth.Address(req), agent: oauth.Agent(req)}
 }
 
 // New checks the configuration.
@@ -159,7 +160,7 @@ func (h *Handler) Types() []string {
 
 // ServeRealm answers a POST to a realm's token endpoint.
 func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	form, err := oauth.ParseForm(req)
+	form, lists, err := oauth.ParseLists(req, "audience", "resource")
 	if err != nil {
 		oauth.WriteError(w, err)
 		return
@@ -177,7 +178,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 	if !clientauth.AllowOrigin(w, req, caller.Client) {
 		return
 	}
-	answer, err := h.decide(w, req, g, newRequest(req, r, caller.Client, form))
+	answer, err := h.decide(w, req, g, newRequest(req, r, caller.Client, form, lists))
 	if err != nil {
 		h.refuse(w, req, g.name, caller.Client, err)
 		return
@@ -259,7 +260,7 @@ type minting struct {
 	nonce     string
 	noRefresh bool
 	noID      bool
-	audience  string // the one that the access token is to have, of those that it could; empty: all
+	audience  []string // those that the access token is to have, of those that it could; empty: all
 }
 
 // mintUser mints for a person: the grants that have a session end here.
@@ -268,7 +269,10 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 	if err != nil {
 		return response{}, err
 	}
-	if err := req.asked(&released, g.Family.Asked); err != nil {
+	if len(m.audience) == 0 {
+		err = req.asked(&released, g.Family.Asked)
+	}
+	if err != nil {
 		return response{}, err
 	}
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
@@ -290,8 +294,8 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 }
 
 // release is what tokens say of a person. An audience narrows the access
-// token's to that one, which must be among them.
-func (h *Handler) release(ctx context.Context, req request, userID, scope, audience string) (claims.Claims, error) {
+// token's to it, which must be a part of them.
+func (h *Handler) release(ctx context.Context, req request, userID, scope string, audience []string) (claims.Claims, error) {
 	u, err := h.c.Users.ByID(ctx, req.realm, userID)
 	if errors.Is(err, user.ErrNotFound) {
 		return claims.Claims{}, refused("User not found", err)
@@ -300,14 +304,20 @@ func (h *Handler) release(ctx context.Context, req request, userID, scope, audie
 		return claims.Claims{}, err
 	}
 	released := claims.For(claims.Request{Realm: req.realm, Client: req.client, User: u, Scope: scope})
-	if audience == "" {
-		return released, nil
+	return released, narrow(&released, audience)
+}
+
+// narrow leaves of the audience what is asked for, if anything is.
+func narrow(released *claims.Claims, audience []string) error {
+	if len(audience) == 0 {
+		return nil
 	}
-	if !slices.Contains(released.Audience, audience) {
-		return claims.Claims{}, oauth.InvalidRequest("Requested audience not available: " + audience)
+	missing := slices.DeleteFunc(slices.Clone(audience), func(a string) bool { return slices.Contains(released.Audience, a) })
+	if len(missing) > 0 {
+		return oauth.InvalidRequest("Requested audience not available: " + strings.Join(missing, ", "))
 	}
-	released.Audience = []string{audience}
-	return released, nil
+	released.Audience = audience
+	return nil
 }
 
 // minting is the client as token wants it.

@@ -47,7 +47,8 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 	if err != nil {
 		return response{}, err
 	}
-	if err := h.checkAudience(ctx, req, subject.Token.Subject, scope); err != nil {
+	target, err := h.target(ctx, req, subject.Token.Subject, scope)
+	if err != nil {
 		return response{}, err
 	}
 	g, err := h.c.Sessions.Exchange(ctx, session.Exchanging{
@@ -58,7 +59,7 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 		return response{}, subjectError(err)
 	}
 	g.Expires = earlier(g.Expires, subject.Expires)
-	answer, err := h.mintUser(ctx, req, g, minting{kind: "te", noRefresh: true, noID: issued != typeID, audience: req.form["audience"]})
+	answer, err := h.mintUser(ctx, req, g, minting{kind: "te", noRefresh: true, noID: issued != typeID, audience: target})
 	if err != nil {
 		return response{}, err
 	}
@@ -85,8 +86,6 @@ func (req request) checkExchange() error {
 		return oauth.InvalidRequest("Parameter 'subject_token_type' supports access tokens only")
 	case form["actor_token"] != "" || form["actor_token_type"] != "":
 		return oauth.InvalidRequest("Parameter 'actor_token' is not supported for standard token exchange")
-	case form["resource"] != "":
-		return &oauth.Error{Code: oauth.CodeInvalidTarget, Description: "Parameter 'resource' is not supported for standard token exchange"}
 	}
 	return nil
 }
@@ -133,25 +132,35 @@ func (h *Handler) subject(ctx context.Context, req request) (token.Read, error) 
 	return read, nil
 }
 
-// checkAudience: an audience is a client of the realm, and one that the
-// caller's tokens could have anyway. It comes before the caller is let into
-// the session.
-func (h *Handler) checkAudience(ctx context.Context, req request, userID, scope string) error {
-	name := req.form["audience"]
-	if name == "" {
-		return nil
+// target is where the new token is to be used: every audience and resource that
+// is named, together (RFC 8693 §2.1). An audience is a client of the realm, and
+// both are what the caller's tokens could have anyway. It comes before the
+// caller is let into the session.
+func (h *Handler) target(ctx context.Context, req request, userID, scope string) ([]string, error) {
+	audience := unique(req.lists["audience"])
+	for _, name := range audience {
+		c, err := h.c.Directory.ByClientID(ctx, req.realm, name)
+		if errors.Is(err, client.ErrNotFound) || err == nil && !c.Enabled {
+			e := oauth.InvalidClient("Audience not found")
+			e.Status = http.StatusBadRequest
+			return nil, e
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	c, err := h.c.Directory.ByClientID(ctx, req.realm, name)
-	if errors.Is(err, client.ErrNotFound) || err == nil && !c.Enabled {
-		e := oauth.InvalidClient("Audience not found")
-		e.Status = http.StatusBadRequest
-		return e
-	}
+	released, err := h.release(ctx, req, userID, scope, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = h.release(ctx, req, userID, scope, name)
-	return err
+	may := released
+	if err := narrow(&may, audience); err != nil {
+		return nil, err
+	}
+	if err := req.asked(&released, session.Asked{}); err != nil { // and the resources
+		return nil, err
+	}
+	return unique(slices.Concat(audience, req.resources())), nil
 }
 
 // invalidSubject says nothing of why: the caller need not be the token's client.

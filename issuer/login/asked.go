@@ -2,7 +2,6 @@ package login
 
 import (
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -19,8 +18,7 @@ const maxDetails = 20
 // the client's tokens may be for anyway can be asked for.
 func (r *request) readResource(p parameters, c client.Client) error {
 	for _, uri := range p.resources {
-		u, err := url.Parse(uri)
-		if err != nil || len(uri) > maxParameter || !u.IsAbs() || u.Fragment != "" || !slices.Contains(c.Audience, uri) {
+		if !oauth.IsResource(uri) || !slices.Contains(c.Audience, uri) {
 			return &oauth.Error{Code: oauth.CodeInvalidTarget}
 		}
 		if !slices.Contains(r.Asked.Resource, uri) {

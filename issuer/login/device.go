@@ -34,16 +34,16 @@ type deviceAnswer struct {
 // StartDevice answers a POST to the device authorization endpoint (RFC 8628
 // §3.1).
 func (h *Handler) StartDevice(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	c, form, ok := h.caller(w, req, r)
+	c, p, ok := h.caller(w, req, r)
 	if !ok {
 		return
 	}
-	scope, err := deviceScope(c, form)
+	wanted, err := deviceRequest(c, p)
 	if err != nil {
 		oauth.WriteError(w, err)
 		return
 	}
-	code, typed, err := h.c.Sessions.StartDevice(req.Context(), r, session.Device{ClientID: c.ClientID, Scope: scope}, deviceLife)
+	code, typed, err := h.c.Sessions.StartDevice(req.Context(), r, session.Device{ClientID: c.ClientID, Scope: wanted.Scope, Asked: wanted.Asked}, deviceLife)
 	if err != nil {
 		h.log(req, r, c.ClientID, err)
 		oauth.WriteError(w, err)
@@ -55,12 +55,20 @@ func (h *Handler) StartDevice(w http.ResponseWriter, req *http.Request, r realm.
 	})
 }
 
-// deviceScope is what the device will be granted.
-func deviceScope(c client.Client, form oauth.Form) (string, error) {
+// deviceRequest is what the device will be granted: scopes, and as in any other
+// authorization request resources (RFC 8707 §2) and authorization details
+// (RFC 9396 §3).
+func deviceRequest(c client.Client, p parameters) (request, error) {
+	var q request
 	if !c.DeviceFlow() {
-		return "", oauth.UnauthorizedClient("Client is not allowed to initiate OAuth 2.0 Device Authorization Grant. The flow is disabled for the client.")
+		return q, oauth.UnauthorizedClient("Client is not allowed to initiate OAuth 2.0 Device Authorization Grant. The flow is disabled for the client.")
 	}
-	return grantable(c, form["scope"])
+	for _, step := range []func(parameters, client.Client) error{q.readScope, q.readResource, q.readDetails} {
+		if err := step(p, c); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
 }
 
 // devicePage is what the page with the field for the user code shows.
@@ -114,7 +122,7 @@ func (h *Handler) device(req *http.Request, r realm.Realm, typed string) (client
 	if err == nil && (!c.Enabled || !c.DeviceFlow()) {
 		err = &theme.Error{Text: "clientDisabled"}
 	}
-	return c, request{ClientID: d.ClientID, Scope: d.Scope, Device: strings.ToUpper(typed), maxAge: noMaxAge}, err
+	return c, request{ClientID: d.ClientID, Scope: d.Scope, Asked: d.Asked, Device: strings.ToUpper(typed), maxAge: noMaxAge}, err
 }
 
 func (h *Handler) askUserCode(w http.ResponseWriter, req *http.Request, r realm.Realm, message string) {

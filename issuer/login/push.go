@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,11 +35,11 @@ type pushedAnswer struct {
 // request is checked as the authorization endpoint would, but by a client that
 // has said who it is, and kept.
 func (h *Handler) Push(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	c, form, ok := h.caller(w, req, r)
+	c, p, ok := h.caller(w, req, r)
 	if !ok {
 		return
 	}
-	value, err := h.push(req.Context(), r, c, form)
+	value, err := h.push(req.Context(), r, c, p)
 	if err != nil {
 		h.log(req, r, c.ClientID, err)
 		oauth.WriteError(w, err)
@@ -49,11 +48,10 @@ func (h *Handler) Push(w http.ResponseWriter, req *http.Request, r realm.Realm) 
 	oauth.WriteJSON(w, http.StatusCreated, pushedAnswer{pushedPrefix + value, int64(pushedLife / time.Second)})
 }
 
-func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, form oauth.Form) (string, error) {
-	if form["request_uri"] != "" {
+func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, p parameters) (string, error) {
+	if p.get("request_uri") != "" {
 		return "", oauth.InvalidRequest("It is not allowed to include request_uri to PAR.")
 	}
-	p := fromForm(maps.Clone(form))
 	p.values["client_id"] = c.ClientID
 	for _, credential := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
 		delete(p.values, credential)
@@ -153,16 +151,16 @@ func (h *Handler) broken(w http.ResponseWriter, req *http.Request, r realm.Realm
 
 // caller reads the form of a client that has said who it is; if it has not,
 // the answer is written.
-func (h *Handler) caller(w http.ResponseWriter, req *http.Request, r realm.Realm) (client.Client, oauth.Form, bool) {
-	form, err := oauth.ParseForm(req)
+func (h *Handler) caller(w http.ResponseWriter, req *http.Request, r realm.Realm) (client.Client, parameters, bool) {
+	p, err := readForm(req)
 	if err != nil {
 		oauth.WriteError(w, err)
-		return client.Client{}, nil, false
+		return client.Client{}, parameters{}, false
 	}
-	caller, err := h.c.ClientAuth.Authenticate(req.Context(), r, req, form)
+	caller, err := h.c.ClientAuth.Authenticate(req.Context(), r, req, p.values)
 	if err != nil {
 		oauth.WriteError(w, err)
-		return client.Client{}, nil, false
+		return client.Client{}, parameters{}, false
 	}
-	return caller.Client, form, clientauth.AllowOrigin(w, req, caller.Client)
+	return caller.Client, p, clientauth.AllowOrigin(w, req, caller.Client)
 }

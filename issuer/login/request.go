@@ -72,8 +72,7 @@ func (p parameters) get(name string) string { return p.values[name] }
 // Connect Core §3.1.2.1).
 func read(req *http.Request) (parameters, error) {
 	if req.Method == http.MethodPost {
-		form, err := oauth.ParseForm(req)
-		return fromForm(form), err
+		return readForm(req)
 	}
 	if len(req.URL.RawQuery) > maxQuery {
 		return parameters{}, oauth.InvalidRequest("query too long")
@@ -85,7 +84,7 @@ func read(req *http.Request) (parameters, error) {
 	p := parameters{values: make(map[string]string, len(query))}
 	for name, values := range query {
 		if name == "resource" {
-			p.resources = values
+			p.resources = slices.DeleteFunc(values, func(s string) bool { return s == "" }) // RFC 6749 §3.1
 			continue
 		}
 		p.values[name] = values[0]
@@ -96,13 +95,10 @@ func read(req *http.Request) (parameters, error) {
 	return p, nil
 }
 
-// fromForm are the parameters of a form, in which nothing is repeated.
-func fromForm(form oauth.Form) parameters {
-	p := parameters{values: form}
-	if one := form["resource"]; one != "" {
-		p.resources = []string{one}
-	}
-	return p
+// readForm are the parameters of a form, in which nothing else is repeated.
+func readForm(req *http.Request) (parameters, error) {
+	form, lists, err := oauth.ParseLists(req, "resource")
+	return parameters{values: form, resources: lists["resource"]}, err
 }
 
 // destination is the first gate: the parts of p that say where an answer may

@@ -6,16 +6,23 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// maxForm is the largest form body that is read, in bytes.
-const maxForm = 64 << 10
+const (
+	maxForm    = 64 << 10 // the largest form body that is read, in bytes
+	maxRepeats = 32       // how often one parameter may be there that may be repeated
+)
 
 // Form is a parsed form without repeats. Parameters without a value are not in
 // it (RFC 6749 §3.2 treats them as omitted).
 type Form map[string]string
+
+// Lists are the parameters of a form that may be repeated: by name, their
+// values in order, without empty ones.
+type Lists map[string][]string
 
 // ParseForm reads a form body of at most 64 KiB; a repeated parameter is an
 // invalid_request "duplicated parameter" (RFC 6749 §3.2, text of Keycloak 26);
@@ -23,18 +30,26 @@ type Form map[string]string
 // are not UTF-8 or hold a NUL, are invalid_request too. Every error is an
 // *Error.
 func ParseForm(r *http.Request) (Form, error) {
+	form, _, err := ParseLists(r)
+	return form, err
+}
+
+// ParseLists is ParseForm for a form in which the named parameters may be
+// repeated, as "resource" (RFC 8707 §2) and "audience" (RFC 8693 §2.1) may. They
+// are in the lists then, and not in the form.
+func ParseLists(r *http.Request, names ...string) (Form, Lists, error) {
 	body, err := readBody(r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(body) == 0 {
-		return Form{}, nil
+		return Form{}, Lists{}, nil
 	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" {
-		return nil, InvalidRequest("Content-Type must be application/x-www-form-urlencoded")
+		return nil, nil, InvalidRequest("Content-Type must be application/x-www-form-urlencoded")
 	}
-	return parseForm(string(body))
+	return parseForm(string(body), names...)
 }
 
 func readBody(r *http.Request) ([]byte, error) {
@@ -56,25 +71,30 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-func parseForm(body string) (Form, error) {
+func parseForm(body string, lists ...string) (Form, Lists, error) {
 	values, err := url.ParseQuery(body)
 	if err != nil {
 		// The error quotes the body, which holds secrets.
-		return nil, InvalidRequest("malformed form")
+		return nil, nil, InvalidRequest("malformed form")
 	}
-	form := make(Form, len(values))
+	form, repeated := make(Form, len(values)), make(Lists, len(lists))
 	for name, v := range values {
-		if len(v) > 1 {
-			return nil, InvalidRequest("duplicated parameter")
+		many := slices.Contains(lists, name)
+		if len(v) > 1 && !many || len(v) > maxRepeats {
+			return nil, nil, InvalidRequest("duplicated parameter")
 		}
-		if !plain(name) || !plain(v[0]) {
-			return nil, InvalidRequest("malformed form")
+		if !plain(name) || slices.ContainsFunc(v, func(s string) bool { return !plain(s) }) {
+			return nil, nil, InvalidRequest("malformed form")
 		}
-		if v[0] != "" {
+		switch v = slices.DeleteFunc(v, func(s string) bool { return s == "" }); {
+		case len(v) == 0:
+		case many:
+			repeated[name] = v
+		default:
 			form[name] = v[0]
 		}
 	}
-	return form, nil
+	return form, repeated, nil
 }
 
 // plain reports whether every store can keep s: PostgreSQL has no NUL in text.

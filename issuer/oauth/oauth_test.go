@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -131,7 +132,7 @@ func FuzzParseForm(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		form, err := parseForm(body)
+		form, lists, err := parseForm(body, "a")
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) {
@@ -146,9 +147,15 @@ func FuzzParseForm(f *testing.F) {
 			}
 			values.Set(name, v)
 		}
-		again, err := parseForm(values.Encode())
-		if err != nil || !maps.Equal(again, form) {
-			t.Fatalf("%q reads %v, written again %v, %v", body, form, again, err)
+		for name, v := range lists {
+			if name != "a" || len(v) == 0 || len(v) > maxRepeats || slices.Contains(v, "") {
+				t.Fatalf("list %q: %q", name, v)
+			}
+			values[name] = v
+		}
+		again, lists2, err := parseForm(values.Encode(), "a")
+		if err != nil || !maps.Equal(again, form) || !maps.EqualFunc(lists2, lists, slices.Equal) {
+			t.Fatalf("%q reads %v %v, written again %v %v, %v", body, form, lists, again, lists2, err)
 		}
 	})
 }

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// maxResource is the longest resource indicator, in bytes.
+const maxResource = 2 << 10
+
 // SafeRedirect reports whether a browser may be sent to uri at all, whatever
 // is registered: an absolute URI without a fragment (RFC 6749 §3.1.2), without
 // user information, that no browser runs as a script, and without the
@@ -24,4 +27,11 @@ func SafeRedirect(uri string) bool {
 		return u.Host != ""
 	}
 	return true // an app's private scheme, RFC 8252 §7.1
+}
+
+// IsResource reports whether uri can name a resource server: an absolute URI
+// without a fragment (RFC 8707 §2).
+func IsResource(uri string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && len(uri) <= maxResource && u.IsAbs() && !strings.Contains(uri, "#")
 }

@@ -43,6 +43,7 @@ const userCodeLetters = "BCDFGHJKLMNPQRSTVWXZ"
 type Device struct {
 	ClientID string
 	Scope    string // that will be granted
+	Asked    Asked
 	Expires  time.Time
 
 	// Of the decision.
