@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer"
+	"github.com/tegata/tegata/revocation"
 )
 
 const (
@@ -216,9 +217,14 @@ func TestTokenExchangeRefused(t *testing.T) {
 		"a refresh token":           {"tx", tokens["refresh_token"], nil, 400, "invalid_request", "Invalid token"},
 		"garbage":                   {"tx", "x.y.z", nil, 400, "invalid_request", "Invalid token"},
 		"revoked":                   {"tx", revoked, nil, 400, "invalid_request", "Invalid token"},
-		"a client's own token":      {"tx", s.clientToken(""), nil, 400, "invalid_request", "Invalid token"},
+		"a client's own token":      {"tx", s.clientToken(""), nil, 403, "access_denied", "Client is not within the token audience"},
 		"not the audience":          {"tx-other", good, nil, 403, "access_denied", "Client is not within the token audience"},
-		"delegation (§4.1)":         {"tx", good, with("actor_token", "x"), 400, "invalid_request", "Parameter 'actor_token' is not supported for standard token exchange"},
+		"an actor without a type":   {"tx", good, with("actor_token", "x"), 400, "invalid_request", "Parameter 'actor_token_type' required"},
+		"a type without an actor":   {"tx", good, with("actor_token_type", accessType), 400, "invalid_request", "Parameter 'actor_token_type' without 'actor_token'"},
+		"an ID token as actor":      {"tx", good, with("actor_token", "x", "actor_token_type", idType), 400, "invalid_request", "Parameter 'actor_token_type' supports access tokens only"},
+		"an actor of garbage":       {"tx", good, with("actor_token", "x", "actor_token_type", accessType), 400, "invalid_request", "Invalid actor token"},
+		"a person as actor":         {"tx", good, with("actor_token", good.(string), "actor_token_type", accessType), 400, "invalid_request", "Invalid actor token"},
+		"somebody else as actor":    {"tx", good, with("actor_token", s.clientToken(""), "actor_token_type", accessType), 400, "invalid_request", "Invalid actor token"},
 		"resource of others (§2.1)": {"tx", good, with("resource", "https://api.example"), 400, "invalid_target", ""},
 		"audience nobody knows":     {"tx", good, with("audience", "nosuch"), 400, "invalid_client", "Audience not found"},
 		"audience that is disabled": {"tx", good, with("audience", "off"), 400, "invalid_client", "Audience not found"},
@@ -235,4 +241,199 @@ func TestTokenExchangeRefused(t *testing.T) {
 	if status, answer := s.exchange("tx", good, nil); status != http.StatusBadRequest || answer["error_description"] != "Invalid token" {
 		t.Errorf("expired: %d %v", status, answer)
 	}
+}
+
+// startAccounts is a server with robot, whose own tokens are for the APIs tx and
+// tx2, which may exchange them.
+func startAccounts(t *testing.T) *server {
+	s := start(t)
+	file := demoRealm()
+	robot, tx, tx2 := service("robot", nil), service("tx", nil), service("tx2", nil)
+	robot.Audience = []string{"tx", "rs"}
+	tx.Audience, tx2.Audience = []string{"tx2", "rs"}, []string{"rs"}
+	for _, c := range []*issuer.Client{&tx, &tx2} {
+		c.Attributes = map[string]string{"standard.token.exchange.enabled": "true"}
+		c.OptionalClientScopes = []string{"orders:read", "offline_access"}
+	}
+	front := issuer.Client{ClientID: "front", Secret: "front-secret", RedirectURIs: []string{callback}, Audience: []string{"tx"}}
+	file.Roles.Realm = []issuer.Role{{Name: "cleaner"}}
+	file.Users = append(file.Users, issuer.User{Username: "service-account-robot", ServiceAccountClientID: "robot", RealmRoles: []string{"cleaner"}})
+	file.Clients = append(file.Clients, robot, tx, tx2, front)
+	s.file = file
+	if err := s.iss.Import(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// own is a token that a client gets for itself.
+func (s *server) own(clientID string) any {
+	s.t.Helper()
+	status, answer := s.post("token", clientID, clientID+"-secret", url.Values{"grant_type": {"client_credentials"}})
+	if status != http.StatusOK {
+		s.t.Fatalf("%s: %d %v", clientID, status, answer)
+	}
+	return answer["access_token"]
+}
+
+// dead reports whether a token is dead on the stream.
+func (s *server) dead(accessToken any) bool {
+	s.t.Helper()
+	set := revocation.NewSet()
+	records, head, err := s.db.Since(s.t.Context(), 0, 1000)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	set.Apply(records, head)
+	c := claimsOf(s.t, accessToken)
+	session, _ := c["sid"].(string)
+	view := set.Begin()
+	defer view.End()
+	_, dead := view.Revoked(revocation.Token{
+		Issuer: c["iss"].(string), ID: c["jti"].(string), Session: session, Subject: c["sub"].(string), Client: c["azp"].(string),
+		Rev: revocation.Revision(c["rev"].(float64)), HasRev: true,
+	})
+	return dead
+}
+
+// TestAServiceAccountsTokenIsExchanged for one about the same account (RFC 8693
+// §2.2.1), again and again.
+func TestAServiceAccountsTokenIsExchanged(t *testing.T) {
+	t.Parallel()
+	s := startAccounts(t)
+	from := s.own("robot")
+	status, answer := s.exchange("tx", from, map[string]string{"scope": "orders:read offline_access"})
+	if status != http.StatusOK || answer["refresh_token"] != nil || answer["session_state"] != nil || answer["issued_token_type"] != accessType || answer["scope"] != "orders:read" {
+		t.Fatalf("%d %v", status, answer)
+	}
+	old, claims := claimsOf(t, from), claimsOf(t, answer["access_token"])
+	for name, want := range map[string]any{
+		"azp": "tx", "sub": old["sub"], "sid": nil, "preferred_username": "service-account-robot", "act": nil,
+	} {
+		if claims[name] != want {
+			t.Errorf("%s is %v, want %v", name, claims[name], want)
+		}
+	}
+	if id := claims["jti"].(string); id[:7] != "trrtte:" || claims["exp"].(float64) > old["exp"].(float64) {
+		t.Errorf("jti %s, exp %v of %v", id, claims["exp"], old["exp"])
+	}
+	_, about := s.post("token/introspect", "rs", "rs-secret", url.Values{"token": {answer["access_token"].(string)}})
+	if about["active"] != true || about["username"] != "service-account-robot" || about["sub"] != old["sub"] || about["client_id"] != "tx" {
+		t.Errorf("introspection: %v", about)
+	}
+	_, again := s.exchange("tx2", answer["access_token"], map[string]string{"audience": "rs"})
+	if claims := claimsOf(t, again["access_token"]); claims["sub"] != old["sub"] || claims["azp"] != "tx2" || claims["aud"] != "rs" {
+		t.Errorf("the next: %v", claims)
+	}
+	if status, answer := s.exchange("tx", from, map[string]string{"requested_token_type": idType}); status != http.StatusBadRequest {
+		t.Errorf("an ID token about nobody: %d %v", status, answer)
+	}
+	if status, answer := s.exchange("tx2", from, nil); status != http.StatusForbidden {
+		t.Errorf("by one that it is not for: %d %v", status, answer)
+	}
+	s.clock.Add(int64(4 * time.Minute))
+	_, late := s.exchange("tx", from, nil)
+	if exp := claimsOf(t, late["access_token"])["exp"].(float64); exp > old["exp"].(float64) {
+		t.Errorf("the new one ends at %v, the old at %v", exp, old["exp"])
+	}
+}
+
+// TestExchangedTokensOfAServiceAccountDie with it and with whom they were given
+// to, at introspection and on the stream.
+func TestExchangedTokensOfAServiceAccountDie(t *testing.T) {
+	t.Parallel()
+	for _, kill := range []string{"robot", "tx", "tx2"} {
+		t.Run(kill, func(t *testing.T) {
+			t.Parallel()
+			s := startAccounts(t)
+			_, first := s.exchange("tx", s.own("robot"), nil)
+			_, then := s.exchange("tx2", first["access_token"], nil)
+			s.enable(kill, false)
+			for name, tt := range map[string]struct {
+				token any
+				dead  bool
+			}{
+				"of tx":  {first["access_token"], kill != "tx2"},
+				"of tx2": {then["access_token"], kill != "tx"},
+			} {
+				if s.active(tt.token) == tt.dead || s.dead(tt.token) != tt.dead {
+					t.Errorf("%s: active %v, dead on the stream %v", name, s.active(tt.token), s.dead(tt.token))
+				}
+			}
+			s.enable(kill, true)
+			if _, answer := s.exchange("tx", s.own("robot"), nil); !s.active(answer["access_token"]) || s.dead(answer["access_token"]) {
+				t.Errorf("after it is enabled again: %v", answer)
+			}
+		})
+	}
+}
+
+// enable switches a client.
+func (s *server) enable(clientID string, on bool) {
+	s.t.Helper()
+	for i := range s.file.Clients {
+		if s.file.Clients[i].ClientID == clientID {
+			s.file.Clients[i].Enabled = &on
+		}
+	}
+	if err := s.iss.Import(s.t.Context(), s.file); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestDelegation: who exchanges a token with an actor_token of its own is named
+// in it, and inside whoever acted before (RFC 8693 §4.1).
+func TestDelegation(t *testing.T) {
+	t.Parallel()
+	s := startAccounts(t)
+	by := func(clientID string) map[string]string {
+		return map[string]string{"actor_token": s.own(clientID).(string), "actor_token_type": accessType}
+	}
+	id := func(clientID string) any { return claimsOf(t, s.own(clientID))["sub"] }
+	_, first := s.exchange("tx", s.front(t)["access_token"], by("tx"))
+	_, then := s.exchange("tx2", first["access_token"], by("tx2"))
+	_, plain := s.exchange("tx2", first["access_token"], nil)
+	_, robots := s.exchange("tx", s.own("robot"), by("tx"))
+	one := map[string]any{"sub": id("tx"), "client_id": "tx"}
+	two := map[string]any{"sub": id("tx2"), "client_id": "tx2", "act": one}
+	for name, tt := range map[string]struct {
+		answer map[string]any
+		want   any
+	}{
+		"the first":                          {first, one},
+		"the second, for the first":          {then, two},
+		"an exchange does not hide an actor": {plain, one},
+		"for a service account":              {robots, one},
+	} {
+		if tt.answer["access_token"] == nil {
+			t.Errorf("%s: %v", name, tt.answer)
+			continue
+		}
+		_, about := s.post("token/introspect", "rs", "rs-secret", url.Values{"token": {tt.answer["access_token"].(string)}})
+		if act := claimsOf(t, tt.answer["access_token"])["act"]; !reflect.DeepEqual(act, tt.want) || !reflect.DeepEqual(about["act"], tt.want) {
+			t.Errorf("%s: act %v, introspected %v, want %v", name, act, about["act"], tt.want)
+		}
+	}
+	gone := by("tx")
+	s.post("revoke", "tx", "tx-secret", url.Values{"token": {gone["actor_token"]}})
+	if status, answer := s.exchange("tx", s.front(t)["access_token"], gone); status != http.StatusBadRequest || answer["error_description"] != "Invalid actor token" {
+		t.Errorf("a revoked actor: %d %v", status, answer)
+	}
+	chain := first
+	for n := range 12 {
+		status, answer := s.exchange("tx2", chain["access_token"], merge(by("tx2"), "audience", ""))
+		if status != http.StatusOK {
+			if n != 7 || answer["error_description"] != "Too many have acted" {
+				t.Errorf("round %d: %d %v", n, status, answer)
+			}
+			return
+		}
+		chain = answer
+	}
+	t.Error("the chain has no end")
+}
+
+func merge(m map[string]string, name, value string) map[string]string {
+	m[name] = value
+	return m
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer"
+	"github.com/tegata/tegata/issuer/sqlstore"
 )
 
 // Where the clients of the test realm are sent back to. Nothing listens there.
@@ -82,6 +83,8 @@ type server struct {
 	t     testing.TB
 	base  string
 	iss   *issuer.Issuer
+	db    *sqlstore.DB
+	file  issuer.Realm // of tests that change it step by step
 	log   *lockedBuffer
 	clock *atomic.Int64 // how far its clock is ahead, in ns
 }
@@ -119,6 +122,12 @@ func start(t testing.TB) *server {
 // certificates of cas.
 func startTLS(t testing.TB, how *tls.Config, cas *x509.CertPool) *server {
 	t.Helper()
+	return startWith(t, how, func(c *issuer.Config) { c.ClientCAs = cas })
+}
+
+// startWith starts one with a configuration that was changed.
+func startWith(t testing.TB, how *tls.Config, change func(*issuer.Config)) *server {
+	t.Helper()
 	s := &server{t: t, log: newLockedBuffer(), clock: new(atomic.Int64)}
 	web := httptest.NewUnstartedServer(nil)
 	s.base = "http://" + web.Listener.Addr().String()
@@ -126,12 +135,15 @@ func startTLS(t testing.TB, how *tls.Config, cas *x509.CertPool) *server {
 		s.base = "https://" + web.Listener.Addr().String()
 	}
 	stores, db := openStores(t)
-	iss, err := issuer.New(issuer.Config{
+	s.db = db
+	config := issuer.Config{
 		BaseURL: s.base, Stores: stores, WatchSource: db, Changes: db.Changes, WatchRealm: "demo",
-		Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: 5 * time.Second, ClientCAs: cas,
+		Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: 5 * time.Second,
 		Now:    func() time.Time { return time.Now().Add(time.Duration(s.clock.Load())) },
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
-	})
+	}
+	change(&config)
+	iss, err := issuer.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,10 +59,31 @@ func For(r Request) Claims {
 // service account, Keycloak's user of that name, whose id here is the client's.
 // The name is there with any scope: it says what kind of token this is.
 func ForClient(r realm.Realm, c client.Client, scope string) Claims {
-	name := "service-account-" + c.ClientID
-	out := For(Request{Realm: r, Client: c, Scope: scope, User: user.User{ID: c.ID, RealmID: c.RealmID, Username: name, Roles: c.ServiceAccount}})
-	out.Access["preferred_username"], out.Introspection["preferred_username"] = name, name
+	return ForAccount(r, c, c, scope)
+}
+
+// ForAccount returns the claims of the service account of one client for
+// another, which was given its token.
+func ForAccount(r realm.Realm, c, account client.Client, scope string) Claims {
+	name := accountPrefix + account.ClientID
+	out := For(Request{Realm: r, Client: c, Scope: scope, User: user.User{
+		ID: account.ID, RealmID: account.RealmID, Username: name, Roles: account.ServiceAccount,
+	}})
+	out.Access[accountName], out.Introspection[accountName] = name, name
 	return out
+}
+
+// Of service accounts: what their names begin with, and the claim that has them.
+const (
+	accountPrefix = "service-account-"
+	accountName   = "preferred_username"
+)
+
+// Account is the client_id of the service account that the claims of a token
+// without a session are about.
+func Account(token map[string]any) (clientID string, ok bool) {
+	name, _ := token[accountName].(string)
+	return strings.CutPrefix(name, accountPrefix)
 }
 
 // bearer is whom a token is about, while its claims are collected.

@@ -260,6 +260,7 @@ type minting struct {
 	nonce     string
 	noRefresh bool
 	noID      bool
+	actor     json.RawMessage
 	audience  []string // those that the access token is to have, of those that it could; empty: all
 }
 
@@ -276,7 +277,7 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 		return response{}, err
 	}
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
-		Client: req.minting(), Grant: g, Kind: m.kind, Nonce: m.nonce, NoRefresh: m.noRefresh, NoID: m.noID, Binding: req.binding,
+		Client: req.minting(), Grant: g, Kind: m.kind, Actor: m.actor, Nonce: m.nonce, NoRefresh: m.noRefresh, NoID: m.noID, Binding: req.binding,
 		Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience},
 	})
 	if errors.Is(err, token.ErrSessionOver) {

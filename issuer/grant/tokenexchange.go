@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/session"
@@ -24,7 +25,9 @@ const (
 // tokenExchange is the grant of RFC 8693, as Keycloak's standard token exchange
 // (v2): a client that was sent an access token of a person's gets one of its
 // own for that person, in the same session, with its own scopes and audiences
-// or fewer. There is no delegation (actor_token) and no refresh token.
+// or fewer. There is no refresh token. Of a client's own token, which has no
+// session, comes one without a session; see exchangeAccount. For delegation
+// see actor.
 //
 // Unlike Keycloak's, the new token does not outlive the old: else who was sent
 // a token once could have it renewed as long as the session lasts.
@@ -40,6 +43,13 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 	if err != nil {
 		return response{}, err
 	}
+	actor, err := h.actor(ctx, req, subject)
+	if err != nil {
+		return response{}, err
+	}
+	if subject.Token.Session == "" {
+		return h.exchangeAccount(ctx, req, subject, actor, issued)
+	}
 	if issued == typeID {
 		req = req.withOpenID()
 	}
@@ -47,7 +57,11 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 	if err != nil {
 		return response{}, err
 	}
-	target, err := h.target(ctx, req, subject.Token.Subject, scope)
+	released, err := h.release(ctx, req, subject.Token.Subject, scope, nil)
+	if err != nil {
+		return response{}, err
+	}
+	target, err := h.target(ctx, req, released) // before the caller is let into the session
 	if err != nil {
 		return response{}, err
 	}
@@ -59,7 +73,7 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 		return response{}, subjectError(err)
 	}
 	g.Expires = earlier(g.Expires, subject.Expires)
-	answer, err := h.mintUser(ctx, req, g, minting{kind: "te", noRefresh: true, noID: issued != typeID, audience: target})
+	answer, err := h.mintUser(ctx, req, g, minting{kind: "te", noRefresh: true, noID: issued != typeID, audience: target, actor: actor})
 	if err != nil {
 		return response{}, err
 	}
@@ -84,10 +98,8 @@ func (req request) checkExchange() error {
 		return oauth.InvalidRequest("Parameter 'subject_token_type' required for standard token exchange")
 	case form["subject_token_type"] != typeAccess:
 		return oauth.InvalidRequest("Parameter 'subject_token_type' supports access tokens only")
-	case form["actor_token"] != "" || form["actor_token_type"] != "":
-		return oauth.InvalidRequest("Parameter 'actor_token' is not supported for standard token exchange")
 	}
-	return nil
+	return req.checkActor()
 }
 
 // requestedType is what the caller wants to have.
@@ -111,14 +123,14 @@ func (req request) withOpenID() request {
 	return req
 }
 
-// subject is the live access token that is to be exchanged: one of a person,
-// sent to the caller, or issued to it.
+// subject is the live access token that is to be exchanged: sent to the caller,
+// or issued to it.
 func (h *Handler) subject(ctx context.Context, req request) (token.Read, error) {
 	read, err := h.c.Tokens.Read(ctx, req.realm, req.form["subject_token"])
 	if err != nil && !errors.Is(err, token.ErrInvalid) {
 		return token.Read{}, err
 	}
-	if err != nil || read.Kind != token.Access || read.Expired || read.Token.Session == "" {
+	if err != nil || read.Kind != token.Access || read.Expired {
 		return token.Read{}, invalidSubject(err)
 	}
 	if err := h.c.Sessions.Alive(ctx, session.Subject{Realm: req.realm, Token: read.Token}); err != nil {
@@ -134,9 +146,8 @@ func (h *Handler) subject(ctx context.Context, req request) (token.Read, error) 
 
 // target is where the new token is to be used: every audience and resource that
 // is named, together (RFC 8693 §2.1). An audience is a client of the realm, and
-// both are what the caller's tokens could have anyway. It comes before the
-// caller is let into the session.
-func (h *Handler) target(ctx context.Context, req request, userID, scope string) ([]string, error) {
+// both are what the caller's tokens could have anyway, as released has them.
+func (h *Handler) target(ctx context.Context, req request, released claims.Claims) ([]string, error) {
 	audience := unique(req.lists["audience"])
 	for _, name := range audience {
 		c, err := h.c.Directory.ByClientID(ctx, req.realm, name)
@@ -148,10 +159,6 @@ func (h *Handler) target(ctx context.Context, req request, userID, scope string)
 		if err != nil {
 			return nil, err
 		}
-	}
-	released, err := h.release(ctx, req, userID, scope, nil)
-	if err != nil {
-		return nil, err
 	}
 	may := released
 	if err := narrow(&may, audience); err != nil {

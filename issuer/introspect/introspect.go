@@ -153,14 +153,27 @@ func (h *Handler) released(ctx context.Context, r realm.Realm, read token.Read) 
 	if err != nil {
 		return nil, err
 	}
-	if read.Token.Subject == c.ID {
-		return claims.ForClient(r, c, read.Scope).Introspection, nil
+	if id, ok := claims.Account(read.Claims); ok && read.Token.Session == "" {
+		return h.account(ctx, r, c, id, read)
 	}
 	u, err := h.c.Users.ByID(ctx, r, read.Token.Subject)
 	if err != nil {
 		return nil, err
 	}
 	return claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).Introspection, nil
+}
+
+// account is what is released of a client that acts for itself: of the token's
+// own client, or of another, whose token it was given.
+func (h *Handler) account(ctx context.Context, r realm.Realm, c client.Client, id string, read token.Read) (map[string]any, error) {
+	account, err := h.c.Issued.ByClientID(ctx, r, id)
+	if err == nil && account.ID != read.Token.Subject {
+		err = client.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return claims.ForAccount(r, c, account, read.Scope).Introspection, nil
 }
 
 // caller authenticates; a public client has proved nothing.

@@ -174,11 +174,28 @@ func (s *Sessions) EndConsent(ctx context.Context, r realm.Realm, userID, client
 }
 
 // EndClient kills everything older than now of a client: one record, whatever
-// the number of its sessions. Their rows stay, dead, until they expire.
+// the number of its sessions. Their rows stay, dead, until they expire. A client
+// that acts for itself has a second record, for what others have exchanged its
+// tokens for: it is theirs, with this subject.
 func (s *Sessions) EndClient(ctx context.Context, r realm.Realm, clientID string, why revocation.Reason) (revocation.Revision, error) {
 	return s.endAll(ctx, r, revocation.Target{Kind: revocation.KindClient, ID: clientID}, why, func(tx Tx) (Standing, error) {
+		if err := s.endAccount(tx, r, clientID, why); err != nil {
+			return Standing{}, err
+		}
 		return tx.ClientStanding(r.ID, clientID)
 	})
+}
+
+func (s *Sessions) endAccount(tx Tx, r realm.Realm, clientID string, why revocation.Reason) error {
+	account, err := tx.ServiceAccount(r.ID, clientID)
+	if err != nil || account == "" {
+		return err
+	}
+	st, err := tx.RealmStanding(r.ID)
+	if err != nil {
+		return err
+	}
+	return tx.Revoke(r.ID, record(r, revocation.Target{Kind: revocation.KindSubject, ID: account}, st.MaxAccessExp, why, s.now()))
 }
 
 // EndRealm kills everything older than now of a realm: see EndClient.

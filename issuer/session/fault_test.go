@@ -61,6 +61,10 @@ func (v faultyView) UserStanding(realmID, userID string) (session.Standing, erro
 	return or(v.f, func() (session.Standing, error) { return v.v.UserStanding(realmID, userID) })
 }
 
+func (v faultyView) ServiceAccount(realmID, clientID string) (string, error) {
+	return or(v.f, func() (string, error) { return v.v.ServiceAccount(realmID, clientID) })
+}
+
 func (v faultyView) UserSession(realmID, sid string) (session.UserSession, error) {
 	return or(v.f, func() (session.UserSession, error) { return v.v.UserSession(realmID, sid) })
 }

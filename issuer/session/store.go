@@ -32,6 +32,10 @@ type View interface {
 	ClientStanding(realmID, clientID string) (Standing, error)
 	UserStanding(realmID, userID string) (Standing, error)
 
+	// ServiceAccount is the subject of the tokens that a client gets for itself;
+	// empty if it gets none.
+	ServiceAccount(realmID, clientID string) (string, error)
+
 	UserSession(realmID, sid string) (UserSession, error)
 	UserSessionByCookie(realmID string, hash []byte) (UserSession, error)
 	UserSessionsOf(realmID, userID string) ([]UserSession, error) // by id, offline ones too

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/revocation"
 )
@@ -45,6 +46,15 @@ func (t *tx) standing(query string, args ...any) (session.Standing, error) {
 		st.MaxAccessExp = time.UnixMicro(mark).UTC()
 	}
 	return st, nil
+}
+
+// ServiceAccount implements session.View: it has the client's id.
+func (t *tx) ServiceAccount(realmID, clientID string) (string, error) {
+	c, err := t.ClientByClientID(realmID, clientID)
+	if errors.Is(err, client.ErrNotFound) || err == nil && !c.ServiceAccountsEnabled {
+		return "", nil
+	}
+	return c.ID, err
 }
 
 // Disable implements session.Tx.

@@ -35,6 +35,7 @@ type accessClaims struct {
 	Confirmation *confirmation `json:"cnf,omitempty"`
 
 	Details json.RawMessage `json:"authorization_details,omitempty"` // RFC 9396 §9.1
+	Actor   json.RawMessage `json:"act,omitempty"`                   // RFC 8693 §4.1
 
 	// Rev is the revision of the state that the token vouches for; always
 	// there, zero too: without it a token is judged by iat.
@@ -56,6 +57,8 @@ type idClaims struct {
 	SessionID string `json:"sid,omitempty"`
 	TokenHash string `json:"at_hash"`
 	ACR       string `json:"acr,omitempty"`
+
+	Actor json.RawMessage `json:"act,omitempty"` // of an exchange alone
 
 	// Rev is as in accessClaims, for the endpoints here that take ID tokens.
 	Rev revocation.Revision `json:"rev"`

@@ -61,11 +61,15 @@ func (t *Tokens) MintClient(ctx context.Context, r realm.Realm, o ClientOrder) (
 		return Set{}, fmt.Errorf("minting client token: %w", err)
 	}
 	now := t.now()
-	exp, err := accessEnd(now, o.Client.AccessLife, time.Time{})
+	exp, err := accessEnd(now, o.Client.AccessLife, o.Expires)
 	if err != nil {
 		return Set{}, err
 	}
-	id, err := t.newID("trrtcc")
+	prefix := "trrtcc"
+	if o.Exchanged {
+		prefix = "trrtte"
+	}
+	id, err := t.newID(prefix)
 	if err != nil {
 		return Set{}, err
 	}
@@ -74,7 +78,7 @@ func (t *Tokens) MintClient(ctx context.Context, r realm.Realm, o ClientOrder) (
 		Issuer: r.Issuer, Audience: audience(o.Claims.Audience), Subject: o.Subject,
 		Type: typeOf(o.Binding), Client: o.Client.ClientID, ClientID: o.Client.ClientID,
 		ACR: "1", AllowedOrigins: o.Client.AllowedOrigins, Scope: o.Scope,
-		Confirmation: confirm(o.Binding), Rev: o.Rev,
+		Confirmation: confirm(o.Binding), Actor: o.Actor, Rev: o.Rev,
 	}, o.Claims.Access)
 	return Set{AccessToken: token, ExpiresIn: seconds(exp - now.Unix()), Scope: o.Scope, Type: string(typeOf(o.Binding))}, err
 }
@@ -111,7 +115,7 @@ func (m *minting) access() (string, error) {
 		Issuer: m.r.Issuer, Audience: audience(m.o.Claims.Audience), Subject: m.g.User.UserID,
 		Type: typeOf(m.o.Binding), Client: m.o.Client.ClientID, ClientID: m.o.Client.ClientID,
 		SessionID: m.g.User.ID, ACR: m.g.User.ACR, AllowedOrigins: m.o.Client.AllowedOrigins,
-		Scope: m.g.Client.Scope, Confirmation: confirm(m.o.Binding), Details: m.g.Family.Asked.Details, Rev: m.g.Rev,
+		Scope: m.g.Client.Scope, Confirmation: confirm(m.o.Binding), Details: m.g.Family.Asked.Details, Actor: m.o.Actor, Rev: m.g.Rev,
 	}, m.o.Claims.Access)
 }
 
@@ -128,7 +132,7 @@ func (m *minting) id(ctx context.Context, accessToken string) (string, error) {
 		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
 		Issuer: m.r.Issuer, Audience: m.o.Client.ClientID, Subject: m.g.User.UserID,
 		Type: ID, Client: m.o.Client.ClientID, Nonce: m.o.Nonce, SessionID: m.g.User.ID,
-		TokenHash: tokenHash(signer.Algorithm, accessToken), ACR: m.g.User.ACR, Rev: m.g.Rev,
+		TokenHash: tokenHash(signer.Algorithm, accessToken), ACR: m.g.User.ACR, Actor: m.o.Actor, Rev: m.g.Rev,
 	}, m.o.Claims.ID)
 }
 

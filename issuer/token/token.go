@@ -20,6 +20,7 @@ package token
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -96,6 +97,7 @@ type Order struct {
 	Nonce   string          // of the authorization request; empty on refresh
 	Binding session.Binding // what the access token is bound to (cnf)
 	Claims  Claims
+	Actor   json.RawMessage // who acts for the person (claim act, RFC 8693 §4.1); nil: nobody
 
 	NoID      bool // also with scope openid
 	NoRefresh bool // needs no family in the Grant
@@ -109,6 +111,12 @@ type ClientOrder struct {
 	Rev     revocation.Revision
 	Binding session.Binding
 	Claims  Claims
+
+	// Of a token that was exchanged for another's: who acts for the client that
+	// it is about, and when that one's ends; zero: never.
+	Exchanged bool
+	Actor     json.RawMessage
+	Expires   time.Time
 }
 
 // Set is a token response's tokens.
