@@ -14,7 +14,9 @@ const maxHops = 16
 // address makes the caller's address that of the person or program behind the
 // proxies that are trusted: below here RemoteAddr is whom limits count and
 // what sessions remember. Without trusted proxies it is the connection's. A
-// certificate that a trusted proxy showed is its own, and no caller's.
+// certificate that a trusted proxy showed is its own, and no caller's; the
+// caller's is in the header that the proxy is said to write, and nobody else is
+// believed about that.
 func (i *Issuer) address(next http.Handler) http.Handler {
 	if len(i.c.TrustedProxies) == 0 {
 		return next
@@ -24,7 +26,7 @@ func (i *Issuer) address(next http.Handler) http.Handler {
 			from := caller(peer.Addr().Unmap(), req.Header.Values("X-Forwarded-For"), i.c.TrustedProxies)
 			req.RemoteAddr = netip.AddrPortFrom(from, 0).String()
 			if trusts(i.c.TrustedProxies, peer.Addr().Unmap()) {
-				req.TLS = withoutCertificates(req.TLS)
+				req.TLS = i.behind(req)
 			}
 		}
 		next.ServeHTTP(w, req)
@@ -35,13 +37,22 @@ func trusts(proxies []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-func withoutCertificates(s *tls.ConnectionState) *tls.ConnectionState {
-	if s == nil {
-		return nil
+// behind is the connection to the trusted proxy, as if it were the caller's. A
+// header that cannot be read is no certificate.
+func (i *Issuer) behind(req *http.Request) *tls.ConnectionState {
+	var s tls.ConnectionState
+	if req.TLS != nil {
+		s = *req.TLS
 	}
-	bare := *s
-	bare.PeerCertificates, bare.VerifiedChains = nil, nil
-	return &bare
+	s.PeerCertificates, s.VerifiedChains = nil, nil
+	if i.c.CertificateHeader == "" {
+		return &s
+	}
+	var err error
+	if s.PeerCertificates, err = forwarded(req.Header, i.c.CertificateHeader); err != nil {
+		i.c.Logger.WarnContext(req.Context(), "forwarded certificate not read", "header", i.c.CertificateHeader, "err", err)
+	}
+	return &s
 }
 
 // caller walks X-Forwarded-For from its end, where the nearest proxy wrote:

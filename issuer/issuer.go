@@ -76,6 +76,13 @@ type Config struct {
 	// with (RFC 8705). The TLS in front of Handler then asks for certificates
 	// and need not verify them: tls.RequestClientCert. nil: no mutual TLS.
 	ClientCAs *x509.CertPool
+	// CertificateHeader is the field in which the TrustedProxies, and nobody
+	// else, hand on the client's certificate: one of the Header… constants.
+	// They must have removed the client's own field. Empty: none does.
+	CertificateHeader string
+	// MutualTLSURL is the URL, as BaseURL, at which TLS asks clients for
+	// certificates, if that is another; discovery says so (RFC 8705 §5).
+	MutualTLSURL string
 
 	// Changes is raised by the store with each commit that changes a realm or
 	// client or kills all of one, sqlstore.DB.Changes; nil: nothing that was
@@ -104,6 +111,20 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if err := checkBaseURL(c.BaseURL); err != nil {
 		return c, err
+	}
+	if c.MutualTLSURL != "" {
+		if err := checkBaseURL(c.MutualTLSURL); err != nil {
+			return c, fmt.Errorf("mutual TLS: %w", err)
+		}
+	}
+	if c.CertificateHeader != "" {
+		c.CertificateHeader = http.CanonicalHeaderKey(c.CertificateHeader)
+		if forwardedReaders[c.CertificateHeader] == nil {
+			return c, fmt.Errorf("certificate header %q is not one of %s, %s and %s", c.CertificateHeader, HeaderEnvoy, HeaderNGINX, HeaderRFC9440)
+		}
+		if len(c.TrustedProxies) == 0 || c.ClientCAs == nil {
+			return c, errors.New("a certificate header needs TrustedProxies and ClientCAs")
+		}
 	}
 	s := c.Stores
 	if s.Realms == nil || s.Clients == nil || s.Users == nil || s.Sessions == nil || s.Keys == nil {
@@ -173,6 +194,7 @@ func New(c Config) (*Issuer, error) {
 		clients: client.New(c.Stores.Clients),
 		users:   user.New(c.Stores.Users),
 	}
+	i.realms.Alias(c.MutualTLSURL)
 	i.realms.Keep(c.Changes, c.Now)
 	i.clients.Keep(c.Changes, c.Now)
 	if i.metrics, err = newMetrics(c.Metrics); err != nil {

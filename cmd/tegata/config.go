@@ -35,6 +35,7 @@ type issuerConfig struct {
 	BehindProxy   bool          `yaml:"behind_proxy"`
 	Proxies       []string      `yaml:"trusted_proxies"`
 	TLS           tlsConfig     `yaml:"tls"`
+	MTLS          mtlsConfig    `yaml:"mtls"`
 	Management    string        `yaml:"management"`
 	Store         storeConfig   `yaml:"store"`
 	KeyFile       string        `yaml:"key_file"`
@@ -42,6 +43,14 @@ type issuerConfig struct {
 	Realms        []string      `yaml:"realms"`
 	Watch         watchConfig   `yaml:"watch"`
 	RevokeWait    time.Duration `yaml:"revoke_wait"`
+}
+
+// mtlsConfig is where clients' certificates come from, if not from the
+// connection of every request.
+type mtlsConfig struct {
+	URL          string `yaml:"url"`            // where TLS asks for them, if not at base_url
+	Header       string `yaml:"header"`         // in which the trusted proxies hand them on
+	ClientCAFile string `yaml:"client_ca_file"` // of whom, with header
 }
 
 type storeConfig struct {
@@ -447,7 +456,7 @@ func def[T comparable](v *T, d T) {
 func (c *config) resolve(dir string) {
 	var paths []*string
 	if i := c.Issuer; i != nil {
-		paths = append(paths, &i.TLS.CertFile, &i.TLS.KeyFile, &i.TLS.ClientCAFile, &i.Store.SQLite, &i.KeyFile,
+		paths = append(paths, &i.TLS.CertFile, &i.TLS.KeyFile, &i.TLS.ClientCAFile, &i.MTLS.ClientCAFile, &i.Store.SQLite, &i.KeyFile,
 			&i.Watch.TLS.CertFile, &i.Watch.TLS.KeyFile, &i.Watch.TLS.ClientCAFile)
 		for n := range i.Realms {
 			paths = append(paths, &i.Realms[n])

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tegata/tegata/authz/decisionlog"
 	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/issuer"
 )
 
 // check complains about the first key that cannot work.
@@ -50,6 +51,7 @@ func (c *config) checkIssuer() error {
 		c.isPrivate("issuer.watch.listen", i.Watch.Listen, i.Watch.TLS.on(),
 			"set issuer.watch.tls: the stream names live sessions"),
 		c.checkProxies(i),
+		c.checkMTLS(i),
 		c.within("issuer.watch.lease", i.Watch.Lease, 100*time.Millisecond, 10*time.Minute),
 		c.within("issuer.revoke_wait", i.RevokeWait, -1, 10*time.Minute),
 	)
@@ -61,6 +63,35 @@ func (c *config) checkProxies(i *issuerConfig) error {
 		return c.at("issuer.trusted_proxies", "given without behind_proxy", "set issuer.behind_proxy: true, or take trusted_proxies out")
 	}
 	return c.arePeers("issuer.trusted_proxies", i.Proxies)
+}
+
+// checkMTLS: a header is as good as the proxy that writes it.
+func (c *config) checkMTLS(i *issuerConfig) error {
+	m := i.MTLS
+	if m.URL != "" {
+		if err := c.isURL("issuer.mtls.url", m.URL); err != nil {
+			return err
+		}
+	}
+	switch {
+	case m.Header == "" && m.ClientCAFile != "":
+		return c.at("issuer.mtls.client_ca_file", "given without header", "issuer.tls.client_ca_file is for connections that end here")
+	case m.Header == "":
+		return nil
+	case !i.BehindProxy:
+		return c.at("issuer.mtls.header", "given without behind_proxy", "set issuer.behind_proxy: true, or take header out")
+	case m.ClientCAFile == "":
+		return c.at("issuer.mtls.client_ca_file", "required with header", "")
+	}
+	return c.oneOf("issuer.mtls.header", m.Header, certificateHeaders()...)
+}
+
+func certificateHeaders() []string {
+	names := []string{issuer.HeaderEnvoy, issuer.HeaderNGINX, issuer.HeaderRFC9440}
+	for i, name := range names {
+		names[i] = strings.ToLower(name)
+	}
+	return names
 }
 
 func (c *config) checkAuthz() error {

@@ -11,8 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -99,15 +101,13 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 		return nil, err
 	}
 	metrics := newMetrics()
-	var clientCAs *x509.CertPool
-	if c.TLS.ClientCAFile != "" {
-		if clientCAs, err = readCAs("issuer.tls.client_ca_file", c.TLS.ClientCAFile); err != nil {
-			return nil, err
-		}
+	clientCAs, err := c.clientCAs()
+	if err != nil {
+		return nil, err
 	}
 	if s.issuer, err = issuer.New(issuer.Config{
 		BaseURL: c.BaseURL, TrustedProxies: proxies, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db, Changes: s.db.Changes,
-		ClientCAs: clientCAs, Logger: log, Metrics: metrics,
+		ClientCAs: clientCAs, CertificateHeader: c.MTLS.Header, MutualTLSURL: c.MTLS.URL, Logger: log, Metrics: metrics,
 		NewStore:   errors.Is(statErr, fs.ErrNotExist),
 		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,
 	}); err != nil {
@@ -129,6 +129,42 @@ func (c issuerConfig) proxies() ([]netip.Prefix, error) {
 		return parsePeers("issuer.trusted_proxies", []string{"127.0.0.0/8", "::1"})
 	}
 	return parsePeers("issuer.trusted_proxies", c.Proxies)
+}
+
+// clientCAs are whose certificates clients may authenticate with, whether the
+// connection shows them or a proxy hands them on.
+func (c issuerConfig) clientCAs() (*x509.CertPool, error) {
+	switch {
+	case c.MTLS.Header != "":
+		return readCAs("issuer.mtls.client_ca_file", c.MTLS.ClientCAFile)
+	case c.TLS.ClientCAFile != "":
+		return readCAs("issuer.tls.client_ca_file", c.TLS.ClientCAFile)
+	}
+	return nil, nil
+}
+
+// asking is a configuration that asks clients for certificates, at the host of
+// issuer.mtls.url alone if there is one: a browser that has certificates would
+// ask its person for one.
+//
+// The issuer verifies: self-signed certificates are good for some clients
+// (RFC 8705 §2.2), so that none may fail the handshake, nor be kept back
+// because no authority was named.
+func asking(t *tls.Config, elsewhere string) *tls.Config {
+	t.ClientCAs, t.ClientAuth = nil, tls.RequestClientCert
+	u, err := url.Parse(elsewhere)
+	if err != nil || u.Hostname() == "" {
+		return t
+	}
+	silent := t.Clone()
+	silent.ClientAuth = tls.NoClientCert
+	t.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if strings.EqualFold(hello.ServerName, u.Hostname()) {
+			return nil, nil // t itself
+		}
+		return silent, nil
+	}
+	return t
 }
 
 // stores hands out the aggregates' stores of one database.
@@ -154,10 +190,7 @@ func (s *issuerServer) assemble(c issuerConfig, metrics prometheus.Gatherer) err
 		return err
 	}
 	if webTLS != nil && webTLS.ClientCAs != nil {
-		// The issuer verifies: self-signed certificates are good for some
-		// clients (RFC 8705 §2.2), so that none may fail the handshake, nor
-		// be kept back because no authority was named.
-		webTLS.ClientCAs, webTLS.ClientAuth = nil, tls.RequestClientCert
+		webTLS = asking(webTLS, c.MTLS.URL)
 	}
 	watchTLS, err := serverTLS("issuer.watch.tls", c.Watch.TLS)
 	if err != nil {

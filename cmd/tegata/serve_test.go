@@ -228,3 +228,37 @@ func handshake(ctx context.Context, server, client *tls.Config) error {
 	_ = b.Close()
 	return errors.Join(err, <-heard)
 }
+
+// TestCertificatesAreAskedForWhereTheyAreWanted: at the host of issuer.mtls.url
+// alone, if there is one (RFC 8705 §5).
+func TestCertificatesAreAskedForWhereTheyAreWanted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
+	writePair(t, cert, key, 1, time.Now())
+	for _, tt := range []struct {
+		url, host string
+		asked     bool
+	}{
+		{"", "id.example.com", true},
+		{"https://mtls.example.com:8443", "MTLS.example.com", true},
+		{"https://mtls.example.com:8443", "id.example.com", false},
+		{"https://mtls.example.com:8443", "", false},
+	} {
+		server, err := serverTLS("issuer.tls", tlsConfig{CertFile: cert, KeyFile: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := false
+		client := &tls.Config{
+			ServerName: tt.host, InsecureSkipVerify: true, // the certificate is the test's own
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				asked = true
+				return new(tls.Certificate), nil
+			},
+		}
+		if err := handshake(t.Context(), asking(server, tt.url), client); err != nil || asked != tt.asked {
+			t.Errorf("%q at %q: asked %v, %v", tt.host, tt.url, asked, err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -12,7 +13,7 @@ const (
 	AuthSecret    = "client-secret"     // client_secret_basic or client_secret_post
 	AuthJWT       = "client-jwt"        // private_key_jwt
 	AuthSecretJWT = "client-secret-jwt" // client_secret_jwt
-	AuthTLS       = "client-x509"       // tls_client_auth, by the attribute x509.subjectdn
+	AuthTLS       = "client-x509"       // tls_client_auth, see CertificateName
 
 	// AuthSelfSigned is self_signed_tls_client_auth, by the client's keys.
 	// Keycloak has not got it.
@@ -21,11 +22,47 @@ const (
 
 var authenticators = []string{"", AuthSecret, AuthJWT, AuthSecretJWT, AuthTLS, AuthSelfSigned}
 
-// attrSubjectDN is the attribute with the subject of the client's certificate.
-const attrSubjectDN = "x509.subjectdn"
+// Attributes with the name that is in the client's certificate. The first is
+// Keycloak's, the others are called as in RFC 8705 §2.1.2.
+const (
+	attrSubjectDN = "x509.subjectdn"
+	attrSANDNS    = "tls_client_auth_san_dns"
+	attrSANURI    = "tls_client_auth_san_uri"
+	attrSANIP     = "tls_client_auth_san_ip"
+	attrSANEmail  = "tls_client_auth_san_email"
+)
 
-// SubjectDN is the subject that the client's certificate has (RFC 4514).
-func (c Client) SubjectDN() string { return c.Attributes[attrSubjectDN] }
+// CertificateName is what the client's certificate is known by: one of its
+// members, the others are empty (RFC 8705 §2.1.2).
+type CertificateName struct {
+	Subject             string // RFC 4514
+	DNS, URI, IP, Email string // of the subject alternative names
+}
+
+// CertificateName of the client.
+func (c Client) CertificateName() CertificateName {
+	return CertificateName{
+		Subject: c.Attributes[attrSubjectDN],
+		DNS:     c.Attributes[attrSANDNS], URI: c.Attributes[attrSANURI], IP: c.Attributes[attrSANIP], Email: c.Attributes[attrSANEmail],
+	}
+}
+
+func (n CertificateName) check() error {
+	given := 0
+	for _, name := range []string{n.Subject, n.DNS, n.URI, n.IP, n.Email} {
+		if name != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return fmt.Errorf("%s needs one of the attributes %s, %s, %s, %s and %s, and not two",
+			AuthTLS, attrSubjectDN, attrSANDNS, attrSANURI, attrSANIP, attrSANEmail)
+	}
+	if _, err := netip.ParseAddr(n.IP); err != nil && n.IP != "" {
+		return fmt.Errorf("attribute %s: %q is no address", attrSANIP, n.IP)
+	}
+	return nil
+}
 
 // MutualTLS reports whether the client authenticates by a certificate
 // (RFC 8705 §2).
@@ -42,14 +79,14 @@ func (c Client) checkAuth() error {
 	switch {
 	case !slices.Contains(authenticators, kind):
 		return fmt.Errorf("clientAuthenticatorType %q: want one of %q", kind, authenticators[1:])
-	case kind == AuthTLS && c.SubjectDN() == "":
-		return fmt.Errorf("%s needs the attribute %s", AuthTLS, attrSubjectDN)
 	case kind == AuthSelfSigned && len(c.JWKS) == 0 && c.JWKSURI == "":
 		return fmt.Errorf("%s needs jwks or jwksUri", AuthSelfSigned)
 	case kind == AuthSecretJWT && c.SecretHash != "":
 		return errors.New("the secret of a client that signs with it is sealed, not hashed")
 	case kind != AuthSecretJWT && c.SecretSealed != nil:
 		return errors.New("a secret that is not signed with is kept as its hash alone")
+	case kind == AuthTLS:
+		return c.CertificateName().check()
 	}
 	return nil
 }

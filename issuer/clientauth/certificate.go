@@ -9,7 +9,11 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tegata/tegata/internal/jose"
@@ -50,7 +54,7 @@ func (a *Authenticator) byCertificate(ctx context.Context, c client.Client, req 
 }
 
 // checkIssued is tls_client_auth: a certificate of an authority that is
-// trusted, with the client's subject (RFC 8705 §2.1).
+// trusted, with the client's name (RFC 8705 §2.1).
 func (a *Authenticator) checkIssued(c client.Client, shown *x509.Certificate, more []*x509.Certificate) error {
 	if a.c.ClientCAs == nil {
 		return badCertificate(errors.New("no authority is trusted"))
@@ -65,15 +69,43 @@ func (a *Authenticator) checkIssued(c client.Client, shown *x509.Certificate, mo
 	if err != nil {
 		return badCertificate(err)
 	}
-	var subject pkix.RDNSequence
-	if rest, err := asn1.Unmarshal(shown.RawSubject, &subject); err != nil || len(rest) > 0 {
-		return badCertificate(errors.New("the certificate's subject is malformed"))
-	}
-	want := c.SubjectDN()
-	if want == "" || normalDN(want) != normalDN(subject.String()) {
-		return badCertificate(errors.New("the certificate has another subject"))
+	if !named(c.CertificateName(), shown) {
+		return badCertificate(errors.New("the certificate has another name"))
 	}
 	return nil
+}
+
+// named reports whether a certificate has the one name that is wanted (RFC 8705
+// §2.1.2). Nothing is a pattern, on neither side: a certificate for
+// *.example.com is not one for a.example.com here.
+func named(want client.CertificateName, shown *x509.Certificate) bool {
+	switch {
+	case want.Subject != "":
+		var subject pkix.RDNSequence
+		rest, err := asn1.Unmarshal(shown.RawSubject, &subject)
+		return err == nil && len(rest) == 0 && normalDN(want.Subject) == normalDN(subject.String())
+	case want.DNS != "":
+		return slices.ContainsFunc(shown.DNSNames, func(name string) bool { return strings.EqualFold(name, want.DNS) })
+	case want.URI != "":
+		uri, err := url.Parse(want.URI) // as the certificate's were
+		return err == nil && slices.ContainsFunc(shown.URIs, func(u *url.URL) bool { return u.String() == uri.String() })
+	case want.IP != "":
+		a, err := netip.ParseAddr(want.IP)
+		return err == nil && slices.ContainsFunc(shown.IPAddresses, func(ip net.IP) bool {
+			b, ok := netip.AddrFromSlice(ip)
+			return ok && a.Unmap() == b.Unmap()
+		})
+	case want.Email != "":
+		return slices.ContainsFunc(shown.EmailAddresses, func(address string) bool { return sameMailbox(address, want.Email) })
+	}
+	return false
+}
+
+// sameMailbox compares the host without case, the rest as it is (RFC 5280
+// §4.2.1.6).
+func sameMailbox(a, b string) bool {
+	i, j := strings.LastIndexByte(a, '@'), strings.LastIndexByte(b, '@')
+	return i >= 0 && j >= 0 && a[:i] == b[:j] && strings.EqualFold(a[i:], b[j:])
 }
 
 // normalDN is a distinguished name (RFC 4514) without the spaces around its

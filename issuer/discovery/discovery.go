@@ -88,6 +88,7 @@ type metadata struct {
 	CodeChallengeMethods   []string `json:"code_challenge_methods_supported"`
 	UILocales              []string `json:"ui_locales_supported"`
 	CertificateBound       bool     `json:"tls_client_certificate_bound_access_tokens"`
+	Aliases                *aliases `json:"mtls_endpoint_aliases,omitempty"`
 	ProofAlgorithms        []string `json:"dpop_signing_alg_values_supported"`
 	BackLogout             bool     `json:"backchannel_logout_supported"`
 	BackLogoutSession      bool     `json:"backchannel_logout_session_supported"`
@@ -101,6 +102,28 @@ type metadata struct {
 	PushedOnly             bool     `json:"require_pushed_authorization_requests"`
 	ResponseAlgorithms     []string `json:"authorization_signing_alg_values_supported"`
 	IssInAuthorizationResp bool     `json:"authorization_response_iss_parameter_supported"`
+}
+
+// aliases are the endpoints where TLS asks clients for certificates, if that is
+// at another place (RFC 8705 §5).
+type aliases struct {
+	TokenEndpoint         string `json:"token_endpoint"`
+	RevocationEndpoint    string `json:"revocation_endpoint"`
+	IntrospectionEndpoint string `json:"introspection_endpoint"`
+	DeviceEndpoint        string `json:"device_authorization_endpoint"`
+	UserinfoEndpoint      string `json:"userinfo_endpoint"`
+	PushedEndpoint        string `json:"pushed_authorization_request_endpoint"`
+}
+
+func aliasesOf(r realm.Realm) *aliases {
+	if r.Alias == "" {
+		return nil
+	}
+	protocol := r.Alias + "/protocol/openid-connect"
+	return &aliases{
+		TokenEndpoint: protocol + "/token", RevocationEndpoint: protocol + "/revoke", IntrospectionEndpoint: protocol + "/token/introspect",
+		DeviceEndpoint: protocol + "/auth/device", UserinfoEndpoint: protocol + "/userinfo", PushedEndpoint: protocol + "/ext/par/request",
+	}
 }
 
 // Metadata answers both well-known documents: each allows the members of the
@@ -144,6 +167,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		CodeChallengeMethods:  []string{"S256"},
 		UILocales:             []string{"en", "ja"},
 		CertificateBound:      h.c.MutualTLS,
+		Aliases:               aliasesOf(r),
 		ProofAlgorithms:       h.c.ProofAlgs,
 		BackLogout:            true, BackLogoutSession: true, FrontLogout: true, FrontLogoutSession: true,
 		RevocationEndpoint:     protocol + "/revoke",

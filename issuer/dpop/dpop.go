@@ -80,7 +80,7 @@ func New(c Config) (*Verifier, error) {
 type Call struct {
 	Realm   realm.Realm
 	Request *http.Request
-	URL     string // of the endpoint, as clients see it
+	Path    string // of the endpoint, below the realm's issuer (or its alias for mutual TLS)
 	Token   string // the access token that is used with the proof; empty at the token endpoint
 	Nonce   bool   // the proof must hold a nonce of ours (RFC 9449 §8)
 }
@@ -147,7 +147,7 @@ func (v *Verifier) check(p claims, c Call) error {
 		return Invalid("DPoP mandatory claims are missing", nil)
 	case p.Method != c.Request.Method:
 		return Invalid("DPoP HTTP method mismatch", nil)
-	case !sameTarget(p.Target, c.URL):
+	case !sameTarget(p.Target, c.Realm.Issuer+c.Path) && (c.Realm.Alias == "" || !sameTarget(p.Target, c.Realm.Alias+c.Path)):
 		return Invalid("DPoP HTTP URL mismatch", nil)
 	case now.Sub(made) > maxAge+clockSkew, made.Sub(now) > clockSkew:
 		return Invalid("DPoP proof is not active", nil)

@@ -16,7 +16,7 @@ func (h *Handler) possession(w http.ResponseWriter, req *http.Request, asked req
 		h.c.Proofs.Offer(asked.realm, w.Header())
 	}
 	key, err := h.c.Proofs.Prove(req.Context(), dpop.Call{
-		Realm: asked.realm, Request: req, URL: asked.realm.Issuer + "/protocol/openid-connect/token", Nonce: asked.client.DPoPNonce(),
+		Realm: asked.realm, Request: req, Path: "/protocol/openid-connect/token", Nonce: asked.client.DPoPNonce(),
 	})
 	return session.Binding{JKT: key, X5T: clientauth.CertificateThumbprint(req)}, err
 }

@@ -26,6 +26,7 @@ type Realm struct {
 	ID       string // UUID
 	Name     string // as in /realms/{name}
 	Issuer   string // iss of its tokens: base URL + "/realms/" + name; computed, not stored
+	Alias    string // as Issuer, where TLS asks clients for certificates (RFC 8705 §5); empty: there is no other place; computed, not stored
 	Enabled  bool
 	Settings Settings
 }
@@ -63,6 +64,7 @@ type Tx interface {
 type Realms struct {
 	store Store
 	base  string
+	alias string
 	kept  *recent.Cache[string, Realm]
 }
 
@@ -70,6 +72,9 @@ type Realms struct {
 func New(s Store, base string) *Realms {
 	return &Realms{store: s, base: base, kept: recent.New[string, Realm](nil, nil)}
 }
+
+// Alias sets another URL at which the same is served, see Realm.Alias.
+func (r *Realms) Alias(base string) { r.alias = base }
 
 // Keep keeps what ByName reads, until changes says that the store has changed.
 func (r *Realms) Keep(changes func() uint64, now func() time.Time) {
@@ -138,6 +143,9 @@ func (r *Realms) Put(ctx context.Context, realm Realm) (Realm, error) {
 // complete fills in what is not stored.
 func (r *Realms) complete(realm Realm) Realm {
 	realm.Issuer = r.base + "/realms/" + realm.Name
+	if r.alias != "" {
+		realm.Alias = r.alias + "/realms/" + realm.Name
+	}
 	realm.Settings = realm.Settings.WithDefaults()
 	return realm
 }

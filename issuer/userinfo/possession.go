@@ -73,7 +73,7 @@ func (h *Handler) possession(w http.ResponseWriter, req *http.Request, r realm.R
 		h.c.Proofs.Offer(r, w.Header())
 	}
 	key, err := h.c.Proofs.Prove(req.Context(), dpop.Call{
-		Realm: r, Request: req, URL: r.Issuer + "/protocol/openid-connect/userinfo", Token: shown.token, Nonce: c.DPoPNonce(),
+		Realm: r, Request: req, Path: "/protocol/openid-connect/userinfo", Token: shown.token, Nonce: c.DPoPNonce(),
 	})
 	if err == nil && key == "" {
 		err = dpop.Missing()
