@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
@@ -76,12 +77,41 @@ func (file Realm) check() error {
 		file.AccessCodeLifespanLogin, file.OfflineSessionIdleTimeout, file.RefreshGrace, file.RefreshTokenMaxReuse,
 		file.ClientSessionIdleTimeout, file.ClientSessionMaxLifespan, file.ClientOfflineSessionIdleTimeout,
 		file.ClientOfflineSessionMaxLifespan, file.SSOSessionIdleTimeoutRememberMe, file.SSOSessionMaxLifespanRememberMe,
+		file.PARRequestURILifespan, file.DeviceCodeLifespan, file.DevicePollingInterval,
 	} {
 		if d < 0 {
 			return fmt.Errorf("realm %s: a lifetime or count is negative", file.Realm)
 		}
 	}
-	return errors.Join(file.checkClients(), file.checkUsers(), file.checkMappers(), file.checkMembers())
+	return errors.Join(file.checkAttributes(), file.checkClients(), file.checkUsers(), file.checkMappers(), file.checkMembers())
+}
+
+// Attributes of a realm that are settings, as in Keycloak.
+const (
+	attrPARLifespan    = "parRequestUriLifespan"
+	attrDeviceLifespan = "oauth2DeviceCodeLifespan"
+	attrDeviceInterval = "oauth2DevicePollingInterval"
+)
+
+// checkAttributes finds attributes that nothing reads, and what is no time.
+func (file Realm) checkAttributes() error {
+	for name, value := range file.Attributes {
+		switch name {
+		case attrPARLifespan, attrDeviceLifespan, attrDeviceInterval:
+		default:
+			return fmt.Errorf("realm %s: attribute %q is not known", file.Realm, name)
+		}
+		if n, err := strconv.Atoi(value); err != nil || n < 0 {
+			return fmt.Errorf("realm %s: attribute %s: %q is no number of seconds", file.Realm, name, value)
+		}
+	}
+	return nil
+}
+
+// lifespan is a setting, or else an attribute that checkAttributes let pass.
+func (file Realm) lifespan(setting int, attribute string) time.Duration {
+	n, _ := strconv.Atoi(file.Attributes[attribute])
+	return seconds(cmp.Or(setting, n))
 }
 
 func (file Realm) checkClients() error {
@@ -184,6 +214,9 @@ func (file Realm) settings() realm.Settings {
 		ClientOfflineSessionMaxLifespan: seconds(file.ClientOfflineSessionMaxLifespan),
 		SSOSessionIdleTimeoutRememberMe: seconds(file.SSOSessionIdleTimeoutRememberMe),
 		SSOSessionMaxLifespanRememberMe: seconds(file.SSOSessionMaxLifespanRememberMe),
+		PARLifespan:                     file.lifespan(file.PARRequestURILifespan, attrPARLifespan),
+		DeviceCodeLifespan:              file.lifespan(file.DeviceCodeLifespan, attrDeviceLifespan),
+		DevicePollingInterval:           file.lifespan(file.DevicePollingInterval, attrDeviceInterval),
 		RefreshGrace:                    seconds(file.RefreshGrace),
 		RefreshMaxReuse:                 file.RefreshTokenMaxReuse,
 		KeyRotation:                     seconds(file.KeyRotation),
@@ -308,8 +341,8 @@ func withRotated(c client.Client) (client.Client, error) {
 
 // withSealed seals anew only if it must, so that the same file changes nothing.
 func (i *Issuer) withSealed(c client.Client, file Client) (_ client.Client, err error) {
-	if len(file.Secret) < client.MinSignSecret {
-		return c, fmt.Errorf("a secret to sign with has %d bytes or more (RFC 7518 §3.2)", client.MinSignSecret)
+	if len(c.AssertionAlgorithms()) > 0 && len(file.Secret) < c.MinSignSecret() {
+		return c, fmt.Errorf("a secret to sign with has %d bytes or more (RFC 7518 §3.2)", c.MinSignSecret())
 	}
 	old, newest, err := i.secrets.Open(c)
 	if err == nil && newest && subtle.ConstantTimeCompare(old, []byte(file.Secret)) == 1 {

@@ -32,6 +32,13 @@ type Realm struct {
 
 	OfflineSessionMaxLifespanEnabled bool `json:"offlineSessionMaxLifespanEnabled,omitempty" yaml:"offlineSessionMaxLifespanEnabled,omitempty"`
 
+	// Of pushed requests and of devices. Keycloak's exports have them among the
+	// attributes.
+	PARRequestURILifespan int               `json:"parRequestUriLifespan,omitempty" yaml:"parRequestUriLifespan,omitempty"`             // s, default 60
+	DeviceCodeLifespan    int               `json:"oauth2DeviceCodeLifespan,omitempty" yaml:"oauth2DeviceCodeLifespan,omitempty"`       // s, default 600
+	DevicePollingInterval int               `json:"oauth2DevicePollingInterval,omitempty" yaml:"oauth2DevicePollingInterval,omitempty"` // s, default 5
+	Attributes            map[string]string `json:"attributes,omitempty" yaml:"attributes,omitempty"`                                   // those three, and none else
+
 	RefreshGrace         int `json:"refreshGrace,omitempty" yaml:"refreshGrace,omitempty"`                 // s, default 10 (not Keycloak's)
 	RefreshTokenMaxReuse int `json:"refreshTokenMaxReuse,omitempty" yaml:"refreshTokenMaxReuse,omitempty"` // within refreshGrace, default 3
 

@@ -21,8 +21,11 @@ import (
 	"github.com/tegata/tegata/issuer/realm"
 )
 
-// signingSecret is of 32 bytes, HS256's least.
-const signingSecret = "0123456789abcdef0123456789abcdef"
+// signingSecret is of 32 bytes, HS256's least, and longSecret of 64, HS512's.
+const (
+	signingSecret = "0123456789abcdef0123456789abcdef"
+	longSecret    = signingSecret + "fedcba9876543210fedcba9876543210"
+)
 
 func hmacJWT(t *testing.T, alg, secret string, claims map[string]any) string {
 	t.Helper()
@@ -31,7 +34,7 @@ func hmacJWT(t *testing.T, alg, secret string, claims map[string]any) string {
 		t.Fatal(err)
 	}
 	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"`+alg+`","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload)
-	mac := map[string]func() hash.Hash{"HS256": sha256.New, "HS512": sha512.New, "none": sha256.New}[alg]
+	mac := map[string]func() hash.Hash{"HS256": sha256.New, "HS384": sha512.New384, "HS512": sha512.New, "none": sha256.New}[alg]
 	m := hmac.New(mac, []byte(secret))
 	m.Write([]byte(input))
 	return input + "." + base64.RawURLEncoding.EncodeToString(m.Sum(nil))
@@ -47,6 +50,13 @@ func TestClientSecretJWT(t *testing.T) {
 		issuer.Client{
 			ClientID: "mac", Secret: signingSecret, ClientAuthenticatorType: "client-secret-jwt",
 			ServiceAccountsEnabled: true, StandardFlowEnabled: &no, Audience: []string{"rs"},
+		},
+		issuer.Client{
+			ClientID: "mac512", Secret: longSecret, ClientAuthenticatorType: "client-secret-jwt", ServiceAccountsEnabled: true, StandardFlowEnabled: &no, Audience: []string{"rs"},
+		},
+		issuer.Client{
+			ClientID: "mac384", Secret: longSecret, ClientAuthenticatorType: "client-secret-jwt", ServiceAccountsEnabled: true, StandardFlowEnabled: &no, Audience: []string{"rs"},
+			Attributes: map[string]string{"token.endpoint.auth.signing.alg": "HS384"},
 		},
 		issuer.Client{ClientID: "keyed", ClientAuthenticatorType: "client-jwt", JWKS: jwks, ServiceAccountsEnabled: true, StandardFlowEnabled: &no},
 	)
@@ -68,11 +78,17 @@ func TestClientSecretJWT(t *testing.T) {
 	if status != http.StatusOK || !s.active(answer["access_token"]) {
 		t.Fatalf("%d %v", status, answer)
 	}
+	for _, by := range [][2]string{{"mac512", "HS256"}, {"mac512", "HS384"}, {"mac512", "HS512"}, {"mac384", "HS384"}} {
+		if status, answer := ask(sign(by[0], by[1], longSecret, nil)); status != http.StatusOK {
+			t.Errorf("%s with %s: %d %v", by[0], by[1], status, answer)
+		}
+	}
 	const failed = "Client authentication with signed JWT failed: Signature on JWT token failed validation"
 	for name, tt := range map[string]struct{ assertion, want string }{
 		"used again (§3 7)":              {once, "Token reuse detected"},
 		"with another secret":            {sign("mac", "HS256", strings.ToUpper(signingSecret), nil), failed},
-		"with another algorithm":         {sign("mac", "HS512", signingSecret, nil), failed},
+		"too short for it (RFC 7518)":    {sign("mac", "HS512", signingSecret, nil), failed},
+		"with another than its own":      {sign("mac384", "HS512", longSecret, nil), failed},
 		"without one (RFC 8725 §3.2)":    {sign("mac", "none", signingSecret, nil), failed},
 		"for somebody else (§3 3)":       {sign("mac", "HS256", signingSecret, map[string]any{"aud": "https://other.example"}), "Invalid token audience"},
 		"expired (§3 4)":                 {sign("mac", "HS256", signingSecret, map[string]any{"iat": 1, "exp": 2}), "Token is not active"},
@@ -149,5 +165,13 @@ func TestSecretsToSignWithAreSealed(t *testing.T) {
 	file.Clients[0].ClientAuthenticatorType, file.Clients[0].Secret = "client-secret-jwt", signingSecret[1:]
 	if _, err := imported(file, 2, 1); err == nil {
 		t.Error("31 bytes were enough (RFC 7518 §3.2)")
+	}
+	file.Clients[0].Secret, file.Clients[0].Attributes = longSecret[1:], map[string]string{"token.endpoint.auth.signing.alg": "HS512"}
+	if _, err := imported(file, 2, 1); err == nil {
+		t.Error("63 bytes were enough for HS512 (RFC 7518 §3.2)")
+	}
+	file.Clients[0].Attributes["token.endpoint.auth.signing.alg"] = "ES256"
+	if _, err := imported(file, 2, 1); err == nil {
+		t.Error("a secret signs with ES256")
 	}
 }

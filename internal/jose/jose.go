@@ -15,6 +15,8 @@ package jose
 
 import (
 	"crypto"
+	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"slices"
@@ -37,7 +39,7 @@ const MaxCompact = 16 << 10
 type Algorithm string
 
 // The asymmetric algorithms; HS512 is for tokens an issuer reads back itself,
-// HS256 for what clients sign with a secret that both know.
+// and HS256 to HS512 for what clients sign with a secret that both know.
 const (
 	ES256 Algorithm = "ES256"
 	ES384 Algorithm = "ES384"
@@ -50,8 +52,27 @@ const (
 	PS512 Algorithm = "PS512"
 	EdDSA Algorithm = "EdDSA"
 	HS256 Algorithm = "HS256"
+	HS384 Algorithm = "HS384"
 	HS512 Algorithm = "HS512"
 )
+
+// SharedAlgorithms are those of a secret that both sides know.
+func SharedAlgorithms() []Algorithm { return []Algorithm{HS256, HS384, HS512} }
+
+// MinSecret is the shortest secret for an algorithm, in bytes: as long as its
+// hash (RFC 7518 §3.2). A shorter one could be guessed from one token. It is 0
+// for an algorithm of no secret.
+func MinSecret(alg Algorithm) int {
+	switch alg {
+	case HS256:
+		return sha256.Size
+	case HS384:
+		return sha512.Size384
+	case HS512:
+		return sha512.Size
+	}
+	return 0
+}
 
 // SigningAlgorithms are those that tokens for others can be signed with.
 func SigningAlgorithms() []Algorithm {

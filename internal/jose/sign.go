@@ -25,11 +25,11 @@ const minHMACKey = sha512.Size
 // hash of each algorithm; EdDSA hashes by itself.
 func (a Algorithm) hash() crypto.Hash {
 	switch a {
-	case ES256, RS256, PS256:
+	case ES256, RS256, PS256, HS256:
 		return crypto.SHA256
-	case ES384, RS384, PS384:
+	case ES384, RS384, PS384, HS384:
 		return crypto.SHA384
-	case ES512, RS512, PS512:
+	case ES512, RS512, PS512, HS512:
 		return crypto.SHA512
 	}
 	return 0

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rsa"
-	"crypto/sha256"
 	"errors"
 	"math/big"
 	"slices"
@@ -63,17 +62,22 @@ func VerifyHS512(compact string, key []byte, types ...string) (payload []byte, e
 	return verifyMAC(compact, HS512, func(input []byte) []byte { return mac(key, input) }, types)
 }
 
-// VerifyHS256 is Verify for HS256 with a secret of at least 32 bytes (RFC 7518
-// §3.2), which a client shares with us.
-func VerifyHS256(compact string, key []byte, types ...string) (payload []byte, err error) {
-	if len(key) < sha256.Size {
-		return nil, errors.New("HS256 key too short")
+// VerifyShared is Verify for a secret that a client shares with us, with those
+// of the accepted algorithms for which it is long enough (see MinSecret).
+func VerifyShared(compact string, secret []byte, accept Accept) (payload []byte, err error) {
+	header, err := ParseHeader(compact)
+	if err != nil {
+		return nil, err
 	}
-	return verifyMAC(compact, HS256, func(input []byte) []byte {
-		m := hmac.New(sha256.New, key)
+	alg := header.Algorithm
+	if !slices.Contains(accept.Algorithms, alg) || MinSecret(alg) == 0 || len(secret) < MinSecret(alg) {
+		return nil, ErrAlgorithm
+	}
+	return verifyMAC(compact, alg, func(input []byte) []byte {
+		m := hmac.New(alg.hash().New, secret)
 		m.Write(input)
 		return m.Sum(nil)
-	}, types)
+	}, accept.Types)
 }
 
 func verifyMAC(compact string, alg Algorithm, mac func([]byte) []byte, types []string) ([]byte, error) {

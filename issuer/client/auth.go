@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/tegata/tegata/internal/jose"
 )
 
 // How clients authenticate, as clientAuthenticatorType has it; names of
@@ -70,15 +72,33 @@ func (c Client) MutualTLS() bool {
 	return c.ClientAuthenticatorType == AuthTLS || c.ClientAuthenticatorType == AuthSelfSigned
 }
 
-// MinSignSecret is the shortest secret to sign with, in bytes: HS256's
-// (RFC 7518 §3.2). A shorter one could be guessed from one assertion.
-const MinSignSecret = 32
+// attrAssertionAlgorithm holds the client to one algorithm, as in Keycloak.
+const attrAssertionAlgorithm = "token.endpoint.auth.signing.alg"
+
+// AssertionAlgorithms are what the client may sign its assertions with: those of
+// its method, or the one that it is held to.
+func (c Client) AssertionAlgorithms() []jose.Algorithm {
+	all := jose.SigningAlgorithms()
+	if c.ClientAuthenticatorType == AuthSecretJWT {
+		all = jose.SharedAlgorithms()
+	}
+	if alg := c.Attributes[attrAssertionAlgorithm]; alg != "" {
+		return slices.DeleteFunc(all, func(a jose.Algorithm) bool { return string(a) != alg })
+	}
+	return all
+}
+
+// MinSignSecret is the shortest secret that the client can sign with, in bytes:
+// that of the first of its algorithms.
+func (c Client) MinSignSecret() int { return jose.MinSecret(c.AssertionAlgorithms()[0]) }
 
 func (c Client) checkAuth() error {
 	kind := c.ClientAuthenticatorType
 	switch {
 	case !slices.Contains(authenticators, kind):
 		return fmt.Errorf("clientAuthenticatorType %q: want one of %q", kind, authenticators[1:])
+	case len(c.AssertionAlgorithms()) == 0:
+		return fmt.Errorf("attribute %s: %q is no algorithm of %s", attrAssertionAlgorithm, c.Attributes[attrAssertionAlgorithm], kind)
 	case kind == AuthSelfSigned && len(c.JWKS) == 0 && c.JWKSURI == "":
 		return fmt.Errorf("%s needs jwks or jwksUri", AuthSelfSigned)
 	case kind == AuthSecretJWT && c.SecretHash != "":

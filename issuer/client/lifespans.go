@@ -15,6 +15,9 @@ const (
 	attrSessionMax         = "client.session.max.lifespan"
 	attrOfflineSessionIdle = "client.offline.session.idle.timeout"
 	attrOfflineSessionMax  = "client.offline.session.max.lifespan"
+
+	attrDeviceCode     = "oauth2.device.code.lifespan"
+	attrDeviceInterval = "oauth2.device.polling.interval"
 )
 
 // maxLifespan is as long as realm settings may say.
@@ -24,6 +27,7 @@ const maxLifespan = 10 * 365 * 24 * time.Hour
 type Lifespans struct {
 	AccessToken                                      time.Duration
 	SessionIdle, SessionMax, OfflineIdle, OfflineMax time.Duration // of client sessions
+	DeviceCode, DeviceInterval                       time.Duration
 }
 
 // Lifespans of the client's own.
@@ -32,6 +36,7 @@ func (c Client) Lifespans() Lifespans {
 		AccessToken: cmp.Or(c.AccessTokenLifespan, c.lifespan(attrAccessLifespan)),
 		SessionIdle: c.lifespan(attrSessionIdle), SessionMax: c.lifespan(attrSessionMax),
 		OfflineIdle: c.lifespan(attrOfflineSessionIdle), OfflineMax: c.lifespan(attrOfflineSessionMax),
+		DeviceCode: c.lifespan(attrDeviceCode), DeviceInterval: c.lifespan(attrDeviceInterval),
 	}
 }
 
@@ -47,7 +52,7 @@ func (c Client) lifespan(attribute string) time.Duration {
 // checkLifespans: an empty attribute is one that was not set (Keycloak's
 // console writes them so).
 func (c Client) checkLifespans() error {
-	for _, name := range []string{attrAccessLifespan, attrSessionIdle, attrSessionMax, attrOfflineSessionIdle, attrOfflineSessionMax} {
+	for _, name := range []string{attrAccessLifespan, attrSessionIdle, attrSessionMax, attrOfflineSessionIdle, attrOfflineSessionMax, attrDeviceCode, attrDeviceInterval} {
 		value := c.Attributes[name]
 		if value == "" {
 			continue

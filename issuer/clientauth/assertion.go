@@ -23,14 +23,10 @@ const (
 	maxJTI          = 1 << 10          // bytes
 )
 
-// assertionAccept: any asymmetric algorithm; clients send typ JWT, none, or
-// the explicit one of draft-ietf-oauth-rfc7523bis.
-var assertionAccept = jose.Accept{
-	Algorithms: []jose.Algorithm{
-		jose.ES256, jose.ES384, jose.ES512, jose.RS256, jose.RS384, jose.RS512,
-		jose.PS256, jose.PS384, jose.PS512, jose.EdDSA,
-	},
-	Types: []string{"", "JWT", "client-authentication+jwt"},
+// accept is what the client's assertions are signed with; their typ is JWT,
+// none, or the explicit one of draft-ietf-oauth-rfc7523bis.
+func accept(c client.Client) jose.Accept {
+	return jose.Accept{Algorithms: c.AssertionAlgorithms(), Types: []string{"", "JWT", "client-authentication+jwt"}}
 }
 
 // claims of an assertion (RFC 7523 §3).
@@ -126,7 +122,7 @@ func (a *Authenticator) verify(ctx context.Context, c client.Client, kid, assert
 	if err != nil {
 		return signedJWTFailed("Unable to load public key", err)
 	}
-	if _, _, err := set.Verify(assertion, assertionAccept); err != nil {
+	if _, _, err := set.Verify(assertion, accept(c)); err != nil {
 		return signedJWTFailed("Signature on JWT token failed validation", err)
 	}
 	return nil
@@ -141,7 +137,7 @@ func (a *Authenticator) verifySecret(c client.Client, assertion string) error {
 	if err != nil {
 		return oauth.ServerError(err)
 	}
-	if _, err := jose.VerifyHS256(assertion, secret, assertionAccept.Types...); err != nil {
+	if _, err := jose.VerifyShared(assertion, secret, accept(c)); err != nil {
 		return signedJWTFailed("Signature on JWT token failed validation", err)
 	}
 	return nil

@@ -16,7 +16,7 @@ const maxSubject = 255
 
 // bearerAccept: what says about a person that it may be spoken for is a plain
 // JWT, never an access token (RFC 8725 §3.11).
-var bearerAccept = jose.Accept{Algorithms: assertionAccept.Algorithms, Types: []string{"", "JWT"}}
+var bearerAccept = jose.Accept{Algorithms: jose.SigningAlgorithms(), Types: []string{"", "JWT"}}
 
 // Vouched returns the subject of an assertion that client c brings about a
 // person (RFC 7523 §2.1, §3): one of an issuer that c's assertions are taken

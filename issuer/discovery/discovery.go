@@ -132,7 +132,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 	protocol := r.Issuer + "/protocol/openid-connect"
 	confidential := slices.DeleteFunc(slices.Clone(h.c.AuthMethods), func(m string) bool { return m == "none" })
 	algorithms := []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
-	clients := append(slices.Clone(algorithms), "HS256") // client_secret_jwt
+	clients := append(slices.Clone(algorithms), "HS256", "HS384", "HS512") // client_secret_jwt
 	signing, err := h.algorithms(req.Context(), r)
 	if err != nil {
 		oauth.WriteError(w, err)

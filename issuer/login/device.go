@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -14,9 +15,6 @@ import (
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/theme"
 )
-
-// deviceLife is how long devices wait (Keycloak 26's default).
-const deviceLife = 10 * time.Minute
 
 // maxUserCode is the longest user code that is looked for, in bytes.
 const maxUserCode = 32
@@ -43,7 +41,11 @@ func (h *Handler) StartDevice(w http.ResponseWriter, req *http.Request, r realm.
 		oauth.WriteError(w, err)
 		return
 	}
-	code, typed, err := h.c.Sessions.StartDevice(req.Context(), r, session.Device{ClientID: c.ClientID, Scope: wanted.Scope, Asked: wanted.Asked}, deviceLife)
+	own := c.Lifespans()
+	life, interval := cmp.Or(own.DeviceCode, r.Settings.DeviceCodeLifespan), cmp.Or(own.DeviceInterval, r.Settings.DevicePollingInterval)
+	code, typed, err := h.c.Sessions.StartDevice(req.Context(), r, session.Device{
+		ClientID: c.ClientID, Scope: wanted.Scope, Asked: wanted.Asked, Interval: interval,
+	}, life)
 	if err != nil {
 		h.log(req, r, c.ClientID, err)
 		oauth.WriteError(w, err)
@@ -51,7 +53,7 @@ func (h *Handler) StartDevice(w http.ResponseWriter, req *http.Request, r realm.
 	}
 	oauth.WriteJSON(w, http.StatusOK, deviceAnswer{
 		DeviceCode: code, UserCode: typed, VerificationURI: r.Issuer + "/device",
-		CompleteURI: r.Issuer + "/device?user_code=" + url.QueryEscape(typed), ExpiresIn: int64(deviceLife / time.Second), Interval: int64(session.DeviceInterval / time.Second),
+		CompleteURI: r.Issuer + "/device?user_code=" + url.QueryEscape(typed), ExpiresIn: int64(life / time.Second), Interval: int64(interval / time.Second),
 	})
 }
 

@@ -17,11 +17,10 @@ import (
 	"github.com/tegata/tegata/issuer/theme"
 )
 
-// Of pushed requests (RFC 9126): how they are called, how long they wait, and
-// how large they may be, in bytes.
+// Of pushed requests (RFC 9126): how they are called, and how large they may
+// be, in bytes.
 const (
 	pushedPrefix = "urn:ietf:params:oauth:request_uri:"
-	pushedLife   = time.Minute
 	maxPushed    = 16 << 10
 )
 
@@ -45,7 +44,7 @@ func (h *Handler) Push(w http.ResponseWriter, req *http.Request, r realm.Realm) 
 		oauth.WriteError(w, err)
 		return
 	}
-	oauth.WriteJSON(w, http.StatusCreated, pushedAnswer{pushedPrefix + value, int64(pushedLife / time.Second)})
+	oauth.WriteJSON(w, http.StatusCreated, pushedAnswer{pushedPrefix + value, int64(r.Settings.PARLifespan / time.Second)})
 }
 
 func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, p parameters) (string, error) {
@@ -75,7 +74,7 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, p pa
 	if len(body) > maxPushed {
 		return "", &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "request too large", Status: http.StatusRequestEntityTooLarge}
 	}
-	return h.c.Sessions.Push(ctx, r, c.ClientID, body, pushedLife)
+	return h.c.Sessions.Push(ctx, r, c.ClientID, body, r.Settings.PARLifespan)
 }
 
 // pushedError is what the page of a wrong destination says, for a client.

@@ -83,7 +83,7 @@ func TestADefaultReplacesNoChoice(t *testing.T) {
 	chosen := Settings{
 		SigningAlgorithm: jose.EdDSA, AccessTokenType: "JWT", AccessTokenLifespan: 1, SSOSessionIdleTimeout: 2,
 		SSOSessionMaxLifespan: 3, AccessCodeLifespan: 4, AccessCodeLifespanLogin: 5, OfflineSessionIdleTimeout: 6, OfflineSessionMaxLifespan: 6,
-		RefreshGrace: 7, RefreshMaxReuse: 8,
+		PARLifespan: 9, DeviceCodeLifespan: 10, DevicePollingInterval: 11, RefreshGrace: 7, RefreshMaxReuse: 8,
 		ClientScopes: []ClientScope{{Name: "a"}}, DefaultClientScopes: []string{}, OptionalClientScopes: []string{"a"},
 	}
 	if got := chosen.WithDefaults(); !reflect.DeepEqual(got, chosen) {

@@ -29,6 +29,9 @@ type Settings struct {
 	RememberMe                      bool           `json:"rememberMe,omitempty"`                      // whether people may ask for it when they log in
 	SSOSessionIdleTimeoutRememberMe time.Duration  `json:"ssoSessionIdleTimeoutRememberMe,omitempty"` // as without
 	SSOSessionMaxLifespanRememberMe time.Duration  `json:"ssoSessionMaxLifespanRememberMe,omitempty"` // as without
+	PARLifespan                     time.Duration  `json:"parRequestUriLifespan,omitempty"`           // 1 min
+	DeviceCodeLifespan              time.Duration  `json:"oauth2DeviceCodeLifespan,omitempty"`        // 10 min
+	DevicePollingInterval           time.Duration  `json:"oauth2DevicePollingInterval,omitempty"`     // 5 s
 	RefreshGrace                    time.Duration  `json:"refreshGrace,omitempty"`                    // 10 s, see store.md §3
 	RefreshMaxReuse                 int            `json:"refreshTokenMaxReuse,omitempty"`            // 3
 	KeyRotation                     time.Duration  `json:"keyRotation,omitempty"`                     // how long a key signs; 0: until somebody rotates (not Keycloak's)
@@ -51,6 +54,9 @@ func (s Settings) WithDefaults() Settings {
 	s.AccessCodeLifespan = cmp.Or(s.AccessCodeLifespan, time.Minute)
 	s.AccessCodeLifespanLogin = cmp.Or(s.AccessCodeLifespanLogin, 30*time.Minute)
 	s.OfflineSessionIdleTimeout = cmp.Or(s.OfflineSessionIdleTimeout, 30*24*time.Hour)
+	s.PARLifespan = cmp.Or(s.PARLifespan, time.Minute)
+	s.DeviceCodeLifespan = cmp.Or(s.DeviceCodeLifespan, 10*time.Minute)
+	s.DevicePollingInterval = cmp.Or(s.DevicePollingInterval, 5*time.Second)
 	s.RefreshGrace = cmp.Or(s.RefreshGrace, 10*time.Second)
 	s.RefreshMaxReuse = cmp.Or(s.RefreshMaxReuse, 3)
 	if s.DefaultClientScopes == nil {
@@ -87,6 +93,7 @@ func (s Settings) check() error {
 		s.AccessCodeLifespanLogin, s.OfflineSessionIdleTimeout, s.OfflineSessionMaxLifespan, s.RefreshGrace,
 		s.ClientSessionIdleTimeout, s.ClientSessionMaxLifespan, s.ClientOfflineSessionIdleTimeout, s.ClientOfflineSessionMaxLifespan,
 		s.SSOSessionIdleTimeoutRememberMe, s.SSOSessionMaxLifespanRememberMe,
+		s.PARLifespan, s.DeviceCodeLifespan, s.DevicePollingInterval,
 	} {
 		if d < 0 || d > maxLifetime {
 			return fmt.Errorf("lifetime %v: want 0 to %v", d, maxLifetime)

@@ -28,10 +28,6 @@ const (
 	kindUserCode = "user code"
 )
 
-// DeviceInterval is how long a device waits between its questions (Keycloak
-// 26's default).
-const DeviceInterval = 5 * time.Second
-
 // deviceMemory is for how long a device that comes too late is told so.
 const deviceMemory = 10 * time.Minute
 
@@ -45,6 +41,7 @@ type Device struct {
 	Scope    string // that will be granted
 	Asked    Asked
 	Expires  time.Time
+	Interval time.Duration // how long it waits between its questions
 
 	// Of the decision.
 	Decided   bool
@@ -185,7 +182,7 @@ func (s *Sessions) PollDevice(ctx context.Context, r realm.Realm, clientID, code
 		switch {
 		case !now.Before(d.Expires):
 			return ErrTimedOut, nil
-		case now.Sub(d.Polled) < DeviceInterval:
+		case now.Sub(d.Polled) < d.Interval:
 			return ErrTooFast, nil
 		case !d.Decided:
 			d.Polled = now
