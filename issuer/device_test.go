@@ -1,6 +1,8 @@
 package issuer_test
 
 import (
+	"crypto/rand"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -8,6 +10,9 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer"
+	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/revocation"
 )
 
 // tv is a device of client "tv".
@@ -16,14 +21,18 @@ type tv struct {
 	code, typed string
 }
 
+func television() issuer.Client {
+	return issuer.Client{
+		ClientID: "tv", Name: "Television", PublicClient: true, Audience: []string{"rs"}, DefaultClientScopes: []string{"email"},
+		Attributes: map[string]string{"oauth2.device.authorization.grant.enabled": "true"},
+	}
+}
+
 // newTV is a device that waits.
 func newTV(t *testing.T, s *server, scope string) tv {
 	t.Helper()
 	file := demoRealm()
-	file.Clients = append(file.Clients, issuer.Client{
-		ClientID: "tv", Name: "Television", PublicClient: true, Audience: []string{"rs"}, DefaultClientScopes: []string{"email"},
-		Attributes: map[string]string{"oauth2.device.authorization.grant.enabled": "true"},
-	})
+	file.Clients = append(file.Clients, television())
 	if err := s.iss.Import(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
@@ -176,4 +185,78 @@ func TestUserCodesAreNotGuessed(t *testing.T) { // RFC 8628 §5.1
 	if p := b.enter(newTV(t, s, "openid").typed); !strings.Contains(p.body, "kc-form-login") {
 		t.Errorf("not found after a while: %d\n%s", p.status, p.body)
 	}
+}
+
+// TestAnApprovalThatIsTakenBack before the device has asked gives it nothing,
+// nor when what ended is there again.
+func TestAnApprovalThatIsTakenBack(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		end  func(*server, *session.Sessions, realm.Realm, string) error
+		want string
+	}{
+		"the consent is withdrawn": {func(_ *server, sessions *session.Sessions, r realm.Realm, userID string) error {
+			_, err := sessions.EndConsent(t.Context(), r, userID, "tv")
+			return err
+		}, "invalid_grant: Stale token"},
+		"everything of the client is revoked": {func(_ *server, sessions *session.Sessions, r realm.Realm, _ string) error {
+			_, err := sessions.EndClient(t.Context(), r, "tv", revocation.ReasonAdmin)
+			return err
+		}, "invalid_grant: Stale token"},
+		"everything of the person is revoked": {func(_ *server, sessions *session.Sessions, r realm.Realm, userID string) error {
+			_, err := sessions.EndUser(t.Context(), r, userID, revocation.ReasonAdmin)
+			return err
+		}, "invalid_grant: Session not active"},
+		"the person is disabled": {func(s *server, _ *session.Sessions, _ realm.Realm, _ string) error {
+			return s.switchUser(false)
+		}, "invalid_grant: Session not active"},
+		"the person was disabled for a while": {func(s *server, _ *session.Sessions, _ realm.Realm, _ string) error {
+			return errors.Join(s.switchUser(false), s.switchUser(true))
+		}, "invalid_grant: Session not active"},
+		"the client is disabled": {func(s *server, _ *session.Sessions, _ realm.Realm, _ string) error {
+			s.enable("tv", false)
+			return nil
+		}, "invalid_client: Invalid client or Invalid client credentials"},
+		"the client was disabled for a while": {func(s *server, _ *session.Sessions, _ realm.Realm, _ string) error {
+			s.enable("tv", false)
+			s.enable("tv", true)
+			return nil
+		}, "invalid_grant: Stale token"},
+		"the client may have no devices any more": {func(s *server, _ *session.Sessions, _ realm.Realm, _ string) error {
+			s.file.Clients[len(s.file.Clients)-1].Attributes = nil
+			return s.iss.Import(t.Context(), s.file)
+		}, "invalid_grant: Client not allowed OAuth 2.0 Device Authorization Grant"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t)
+			d, b := newTV(t, s, "openid"), newBrowser(t, s)
+			if p := b.answer(b.submit(b.enter(d.typed), "alice", "pw"), "accept"); !strings.Contains(p.body, "Device Login Successful") {
+				t.Fatalf("not approved: %d\n%s", p.status, p.body)
+			}
+			s.file = demoRealm()
+			s.file.Clients = append(s.file.Clients, television())
+			r, err := realm.New(s.db.Realms(), s.base).ByName(t.Context(), "demo")
+			if err != nil {
+				t.Fatal(err)
+			}
+			sessions, err := session.New(session.Config{Store: s.db.Sessions(), Now: s.now, Rand: rand.Reader})
+			if err != nil {
+				t.Fatal(err)
+			}
+			alice := claimsOf(t, s.redeem(b.login("app", "alice", "openid"))["access_token"])["sub"].(string)
+			if err := tt.end(s, sessions, r, alice); err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := d.poll(); got != tt.want {
+				t.Errorf("polled: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// switchUser disables or enables alice.
+func (s *server) switchUser(on bool) error {
+	s.file.Users[0].Enabled = &on
+	return s.iss.Import(s.t.Context(), s.file)
 }

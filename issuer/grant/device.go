@@ -23,7 +23,7 @@ func (h *Handler) deviceCode(ctx context.Context, req request) (response, error)
 		return response{}, deviceError(err)
 	}
 	g, err := h.c.Sessions.OpenDirect(ctx, session.Direct{
-		Login: session.Login{Realm: req.realm, UserID: d.UserID}, SessionID: d.SessionID,
+		Login: session.Login{Realm: req.realm, UserID: d.UserID}, SessionID: d.SessionID, Approved: d.Rev,
 		ClientID: req.client.ClientID, Scope: d.Scope, Asked: d.Asked, Binding: req.refreshBinding(),
 		AccessLife: req.accessLife(), Limits: req.limits(),
 	})

@@ -83,13 +83,11 @@ func (s *Sessions) Consents(ctx context.Context, r realm.Realm, userID string) (
 	return all, outcome(err, "reading consents")
 }
 
-// checkConsent is *Dead if what a code was issued under has been withdrawn.
-func checkConsent(v View, r realm.Realm, userID string, c storedCode) error {
-	if !c.Consented {
-		return nil
-	}
-	given, err := v.Consent(r.ID, userID, c.ClientID)
-	if errors.Is(err, ErrNotFound) || err == nil && !given.covers(c.Scope) {
+// checkConsent is *Dead if what a code was issued under, or a device approved,
+// has been withdrawn.
+func checkConsent(v View, r realm.Realm, userID, clientID, scope string) error {
+	given, err := v.Consent(r.ID, userID, clientID)
+	if errors.Is(err, ErrNotFound) || err == nil && !given.covers(scope) {
 		return &Dead{Revoked}
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/revocation"
 )
 
 // Errors of devices that wait (RFC 8628 §3.5).
@@ -50,6 +51,7 @@ type Device struct {
 	UserID    string
 	ACR       string
 	AuthTime  time.Time
+	Rev       revocation.Revision // newest at that moment
 
 	Polled time.Time // when the device last asked
 }
@@ -157,6 +159,9 @@ func (s *Sessions) DecideDevice(ctx context.Context, r realm.Realm, userCode str
 	_, err := s.store.Write(ctx, func(tx Tx) error {
 		key, d, err := waiting(tx, r, userCode, s.now())
 		if err != nil {
+			return err
+		}
+		if d.Rev, err = tx.Revision(); err != nil {
 			return err
 		}
 		d.Decided, d.Denied = true, decision.Denied

@@ -45,8 +45,10 @@ func (o opening) redeem(tx Tx, c storedCode) (Grant, error) {
 	if c.Rev < l.clientStanding.NotBefore {
 		return Grant{}, &Dead{Revoked}
 	}
-	if err := checkConsent(tx, o.realm, l.user.UserID, c); err != nil {
-		return Grant{}, err
+	if c.Consented {
+		if err := checkConsent(tx, o.realm, l.user.UserID, c.ClientID, c.Scope); err != nil {
+			return Grant{}, err
+		}
 	}
 	return o.open(tx, l, wanted{c.ClientID, c.Scope, c.Asked})
 }
@@ -124,9 +126,12 @@ func (o opening) clientSession(tx Tx, l living, w wanted) (ClientSession, error)
 // assertion, an approved device.
 type Direct struct {
 	// Login is who has authenticated. With a SessionID, of an approval in a
-	// browser, that live session is used, and must be of Login's user.
+	// browser, that live session is used, and must be of Login's user; the
+	// consent must stand, and the client not have been killed since Approved, the
+	// newest revision at that moment.
 	Login     Login
 	SessionID string
+	Approved  revocation.Revision
 
 	ClientID   string
 	Scope      string // granted
@@ -172,10 +177,15 @@ func (s *Sessions) OpenDirect(ctx context.Context, d Direct) (Grant, error) {
 func (o opening) begin(tx Tx, d Direct, sid string) (living, error) {
 	if d.SessionID != "" {
 		l, err := o.find(tx, d.ClientID, d.SessionID)
-		if err == nil && l.user.UserID != d.Login.UserID {
-			err = &Dead{NoSession}
+		switch {
+		case err != nil:
+			return l, err
+		case l.user.UserID != d.Login.UserID:
+			return l, &Dead{NoSession}
+		case d.Approved < l.clientStanding.NotBefore:
+			return l, &Dead{Revoked}
 		}
-		return l, err
+		return l, checkConsent(tx, o.realm, l.user.UserID, d.ClientID, d.Scope)
 	}
 	st, err := standing(tx, o.realm, d.ClientID)
 	if err != nil {

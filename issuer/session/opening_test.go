@@ -169,6 +169,10 @@ func TestASessionIsOpenedWithoutABrowser(t *testing.T) {
 
 	u, _ := w.open()
 	direct.Scope, direct.SessionID = "openid", u.ID
+	if _, err = w.OpenDirect(t.Context(), direct); w.why(err) != session.Revoked {
+		t.Errorf("in a browser's session, without consent: %v", err)
+	}
+	w.must(w.Consent(t.Context(), w.realm, "u-1", "shop", "openid"))
 	if g, err = w.OpenDirect(t.Context(), direct); err != nil || g.User.ID != u.ID {
 		t.Errorf("in a browser's session: %+v, %v", g.User, err)
 	}
