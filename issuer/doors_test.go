@@ -327,3 +327,48 @@ func TestDoorsSlowGuessingDown(t *testing.T) {
 		t.Errorf("the 31st guess: %d, want %d", last, http.StatusTooManyRequests)
 	}
 }
+
+// TestRevokingWithAnOldRefreshToken: one that was rotated ends the grant that it
+// is of (RFC 7009 §2.1, RFC 9700 §4.14.2); one whose grant has ended, or that
+// has expired, ends nothing (RFC 7009 §2.2).
+func TestRevokingWithAnOldRefreshToken(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	b := newBrowser(t, s)
+	s.post("token", "app2", "app2-secret", url.Values{ // keeps the session
+		"grant_type": {"authorization_code"}, "code": {b.login("app2", "alice", "openid")}, "redirect_uri": {callback}, "code_verifier": {verifier},
+	})
+	revoke := func(token any) {
+		t.Helper()
+		if status, answer := s.post("revoke", "app", "app-secret", url.Values{"token": {token.(string)}}); status != http.StatusOK || answer != nil {
+			t.Fatalf("%d %v", status, answer)
+		}
+	}
+	first := s.redeem(b.login("app", "alice", "openid"))
+	_, second := s.post("token", "app", "app-secret", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first["refresh_token"].(string)}})
+	if !s.active(second["access_token"]) {
+		t.Fatalf("not refreshed: %v", second)
+	}
+	revoke(first["refresh_token"])
+	if s.active(second["access_token"]) {
+		t.Error("a rotated token did not end its grant")
+	}
+
+	again := s.redeem(b.login("app", "alice", "openid"))
+	if claimsOf(t, again["access_token"])["sid"] != claimsOf(t, first["access_token"])["sid"] {
+		t.Fatal("another session")
+	}
+	revoke(first["refresh_token"])
+	revoke(second["refresh_token"])
+	if !s.active(again["access_token"]) {
+		t.Error("a token of a grant that has ended ended the next one")
+	}
+
+	s.clock.Add(int64(29 * time.Minute))
+	_, kept := s.post("token", "app", "app-secret", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {again["refresh_token"].(string)}})
+	s.clock.Add(int64(2 * time.Minute))
+	revoke(again["refresh_token"]) // expired by now
+	if kept["access_token"] == nil || !s.active(kept["access_token"]) {
+		t.Errorf("an expired token ended a session: %v", kept)
+	}
+}

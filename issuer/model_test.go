@@ -440,7 +440,8 @@ func (m *model) revokeAccess() {
 func (m *model) revokeRefresh() {
 	tok := m.pick()
 	m.post("revoke", tok.part.client, url.Values{"token": {tok.refresh}})
-	if m.allowed(tok.part.client) {
+	over := !tok.refreshExp.IsZero() && !m.now.Before(tok.refreshExp)
+	if m.allowed(tok.part.client) && !over && tok.session.parts[tok.part.client] == tok.part { // not one of its lives before
 		tok.session.end(tok.part.client)
 	}
 }

@@ -3,7 +3,9 @@
 //
 // An access token dies alone. A refresh token takes its client's part of the
 // session with it, and the session too if that was the last client (Keycloak
-// 26). The answer leaves after the commit and after the watchers have applied
+// 26). So does one that was rotated, as it would at the token endpoint: it is of
+// a grant that lives. One whose chain has ended kills nothing, whatever the
+// client has in that session by now; in Keycloak it does. The answer leaves after the commit and after the watchers have applied
 // the revocation, or after as long as the issuer waits for them; its header
 // says which, see Config.Revoked. The hint is not needed and not looked at:
 // our tokens say what they are.
@@ -39,7 +41,7 @@ type Tokens interface {
 // Sessions kills; session.Sessions does.
 type Sessions interface {
 	RevokeToken(ctx context.Context, r realm.Realm, jti string, exp time.Time, why revocation.Reason) (revocation.Revision, error)
-	EndClientSession(ctx context.Context, r realm.Realm, sid, clientID string, why revocation.Reason) (revocation.Revision, error)
+	EndFamily(ctx context.Context, r realm.Realm, sid, clientID, familyID string, why revocation.Reason) (revocation.Revision, error)
 }
 
 var (
@@ -120,12 +122,12 @@ func (h *Handler) revoke(ctx context.Context, r realm.Realm, clientID, compact s
 	}
 	var rev revocation.Revision
 	switch {
-	case read.Kind == token.Access && read.Expired:
+	case read.Expired:
 		return 0, nil
 	case read.Kind == token.Access:
 		rev, err = h.c.Sessions.RevokeToken(ctx, r, read.Token.ID, read.Expires, revocation.ReasonRevoked)
 	default:
-		rev, err = h.c.Sessions.EndClientSession(ctx, r, read.Token.Session, clientID, revocation.ReasonRevoked)
+		rev, err = h.c.Sessions.EndFamily(ctx, r, read.Token.Session, clientID, read.FamilyID, revocation.ReasonRevoked)
 	}
 	if errors.Is(err, session.ErrNotFound) {
 		return 0, nil

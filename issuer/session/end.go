@@ -67,6 +67,29 @@ func (s *Sessions) EndClientSession(ctx context.Context, r realm.Realm, sid, cli
 	return rev, nil
 }
 
+// EndFamily is EndClientSession of whoever holds a refresh token of a family.
+// ErrNotFound if the family is gone, with the client session that it was of:
+// the client may have another one in the same user session by now, of which
+// that token is no part.
+func (s *Sessions) EndFamily(ctx context.Context, r realm.Realm, sid, clientID, familyID string, why revocation.Reason) (revocation.Revision, error) {
+	now := s.now()
+	rev, err := s.store.Write(ctx, func(tx Tx) error {
+		f, err := tx.Family(familyID)
+		if err == nil && (f.SessionID != sid || f.ClientID != clientID) {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		return endClientSession(tx, r, sid, clientID, why, now)
+	})
+	if err != nil {
+		return 0, outcome(err, "ending a client session")
+	}
+	s.log(ctx, r, rev, why, "sid", sid, "client", clientID, "family", familyID)
+	return rev, nil
+}
+
 func endClientSession(tx Tx, r realm.Realm, sid, clientID string, why revocation.Reason, now time.Time) error {
 	u, err := tx.UserSession(r.ID, sid)
 	if err != nil {
