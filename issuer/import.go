@@ -238,6 +238,11 @@ func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client, a
 		return err
 	}
 	c, err := file.over(old, r, account)
+	for _, alg := range []jose.Algorithm{c.AccessTokenAlgorithm(), c.IDTokenAlgorithm()} {
+		if alg = cmp.Or(alg, r.Settings.SigningAlgorithm); err == nil && !c.Signs(alg) {
+			err = fmt.Errorf("its tokens would be signed with %s, which its profile forbids", alg)
+		}
+	}
 	if err == nil {
 		c, err = i.withSecret(c, file)
 	}

@@ -78,7 +78,7 @@ const attrAssertionAlgorithm = "token.endpoint.auth.signing.alg"
 // AssertionAlgorithms are what the client may sign its assertions with: those of
 // its method, or the one that it is held to.
 func (c Client) AssertionAlgorithms() []jose.Algorithm {
-	all := jose.SigningAlgorithms()
+	all := c.within(jose.SigningAlgorithms())
 	if c.ClientAuthenticatorType == AuthSecretJWT {
 		all = jose.SharedAlgorithms()
 	}

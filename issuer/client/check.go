@@ -31,7 +31,7 @@ func (c Client) check() error {
 	if !validClientID(c.ClientID) {
 		return fmt.Errorf("clientId %q: want 1 to %d bytes without control characters", c.ClientID, maxClientID)
 	}
-	if err := errors.Join(c.checkKind(), c.checkRedirects(), c.checkScopes(), c.checkKeys(), c.checkAlgorithms(), c.checkLifespans(), c.checkLogout(), c.checkAssertions(), c.checkSize()); err != nil {
+	if err := errors.Join(c.checkKind(), c.checkRedirects(), c.checkScopes(), c.checkKeys(), c.checkAlgorithms(), c.checkLifespans(), c.checkLogout(), c.checkAssertions(), c.checkProfile(), c.checkSize()); err != nil {
 		return fmt.Errorf("client %q: %w", c.ClientID, err)
 	}
 	return nil

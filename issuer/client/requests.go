@@ -22,7 +22,7 @@ const (
 
 // PushedOnly reports whether every authorization request has to be pushed
 // (RFC 9126 §6: require_pushed_authorization_requests).
-func (c Client) PushedOnly() bool { return c.Attributes[attrPushedOnly] == "true" }
+func (c Client) PushedOnly() bool { return c.Attributes[attrPushedOnly] == "true" || c.FAPI() }
 
 // RequestObject says how a client has to send request objects (RFC 9101).
 type RequestObject struct{ ByValue, ByReference bool }
@@ -46,9 +46,9 @@ func (c Client) RequiresObject() RequestObject {
 // "none" never (Keycloak's "any" takes it).
 func (c Client) RequestAlgorithms() []jose.Algorithm {
 	if alg := c.Attributes[attrRequestAlgorithm]; alg != "" && alg != "any" {
-		return slices.DeleteFunc(jose.SigningAlgorithms(), func(a jose.Algorithm) bool { return string(a) != alg })
+		return slices.DeleteFunc(c.within(jose.SigningAlgorithms()), func(a jose.Algorithm) bool { return string(a) != alg })
 	}
-	return jose.SigningAlgorithms()
+	return c.within(jose.SigningAlgorithms())
 }
 
 // DeviceFlow reports whether the client may ask for people by a device

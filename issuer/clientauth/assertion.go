@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tegata/tegata/internal/jose"
@@ -41,15 +42,33 @@ type claims struct {
 }
 
 // audience is a string or an array of strings (RFC 7519 §4.1.3).
-type audience []string
+type audience struct {
+	names []string
+	list  bool
+}
 
 func (a *audience) UnmarshalJSON(data []byte) error {
 	var one string
 	if json.Unmarshal(data, &one) == nil {
-		*a = audience{one}
+		*a = audience{names: []string{one}}
 		return nil
 	}
-	return json.Unmarshal(data, (*[]string)(a))
+	a.list = true
+	return json.Unmarshal(data, &a.names)
+}
+
+// one is the audience, if there is exactly one.
+func (a audience) one() string {
+	if len(a.names) != 1 {
+		return ""
+	}
+	return a.names[0]
+}
+
+// forIssuer reports whether the issuer is the assertion's audience, as one
+// string (FAPI 2.0 §5.3.2.1).
+func (c claims) forIssuer(r realm.Realm) bool {
+	return !c.Audience.list && c.Audience.one() == r.Issuer
 }
 
 // numericDate is seconds since 1970, perhaps with a fraction (RFC 7519 §2).
@@ -106,6 +125,9 @@ func (a *Authenticator) byAssertion(ctx context.Context, r realm.Realm, p presen
 	if err != nil {
 		return Result{}, err
 	}
+	if cl.FAPI() && !c.forIssuer(r) {
+		return Result{}, badAssertion("Invalid token audience", nil)
+	}
 	until, err := checkClaims(c, r, a.c.Now())
 	if err != nil {
 		return Result{}, err
@@ -160,7 +182,7 @@ func (a *Authenticator) keys(ctx context.Context, c client.Client, kid string) (
 func checkClaims(c claims, r realm.Realm, now time.Time) (time.Time, error) {
 	// One audience: a token for several is a token that another of them could
 	// present here (the audience injection that RFC 7523bis closes).
-	if len(c.Audience) != 1 || c.Audience[0] != r.Issuer && c.Audience[0] != r.Issuer+"/protocol/openid-connect/token" {
+	if !slices.Contains(identifiers(r), c.Audience.one()) {
 		return time.Time{}, badAssertion("Invalid token audience", nil)
 	}
 	if c.ID == "" || len(c.ID) > maxJTI {
@@ -184,6 +206,19 @@ func checkClaims(c claims, r realm.Realm, now time.Time) (time.Time, error) {
 		return time.Time{}, badAssertion("Token is not active", nil)
 	}
 	return until.Add(clockSkew), nil
+}
+
+// identifiers are what assertions for this issuer may have as their audience:
+// itself, its token endpoint (RFC 7523 §3), the endpoint that requests are
+// pushed to (RFC 9126 §2), both also where TLS asks for certificates.
+func identifiers(r realm.Realm) []string {
+	ids := []string{r.Issuer}
+	for _, base := range []string{r.Issuer, r.Alias} {
+		if base != "" {
+			ids = append(ids, base+"/protocol/openid-connect/token", base+"/protocol/openid-connect/ext/par/request")
+		}
+	}
+	return ids
 }
 
 // once uses up the assertion's jti, which is its issuer's own name space.

@@ -83,6 +83,8 @@ type Call struct {
 	Path    string // of the endpoint, below the realm's issuer (or its alias for mutual TLS)
 	Token   string // the access token that is used with the proof; empty at the token endpoint
 	Nonce   bool   // the proof must hold a nonce of ours (RFC 9449 §8)
+
+	Algorithms []jose.Algorithm // that the client may use; none: any of Algorithms
 }
 
 // claims of a proof (RFC 9449 §4.2).
@@ -111,7 +113,11 @@ func (v *Verifier) Prove(ctx context.Context, c Call) (string, error) {
 	if err != nil {
 		return "", Invalid("DPoP header verification failure", err)
 	}
-	payload, err := jose.VerifyEmbedded(fields[0], accept, key)
+	may := accept
+	if len(c.Algorithms) > 0 {
+		may.Algorithms = c.Algorithms
+	}
+	payload, err := jose.VerifyEmbedded(fields[0], may, key)
 	if err != nil {
 		return "", Invalid(text(err), err)
 	}

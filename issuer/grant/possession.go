@@ -17,6 +17,7 @@ func (h *Handler) possession(w http.ResponseWriter, req *http.Request, asked req
 	}
 	key, err := h.c.Proofs.Prove(req.Context(), dpop.Call{
 		Realm: asked.realm, Request: req, Path: "/protocol/openid-connect/token", Nonce: asked.client.DPoPNonce(),
+		Algorithms: asked.client.ProofAlgorithms(),
 	})
 	return session.Binding{JKT: key, X5T: clientauth.CertificateThumbprint(req)}, err
 }

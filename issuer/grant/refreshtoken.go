@@ -11,7 +11,8 @@ import (
 )
 
 // refreshToken is the grant of RFC 6749 §6, with rotation: each use gives a
-// new refresh token. The scope stays what was granted; as in Keycloak a
+// new refresh token, but to clients of FAPI 2.0 (§5.3.2.1: an answer that is
+// lost must not cost the session, and those tokens are bound). The scope stays what was granted; as in Keycloak a
 // narrower or wider request does not change it, an unknown scope is refused.
 func (h *Handler) refreshToken(ctx context.Context, req request) (response, error) {
 	compact := req.form["refresh_token"]
@@ -35,7 +36,7 @@ func (h *Handler) refreshToken(ctx context.Context, req request) (response, erro
 		UserID:     read.Token.Subject,
 		FamilyID:   read.FamilyID,
 		Generation: read.Generation,
-		AccessLife: req.accessLife(), Limits: req.limits(), Binding: req.proved,
+		AccessLife: req.accessLife(), Limits: req.limits(), Binding: req.proved, Keep: req.client.FAPI(),
 	})
 	if errors.Is(err, session.ErrReused) {
 		h.c.Reused(revocation.ReasonRefreshReuse)

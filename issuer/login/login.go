@@ -12,6 +12,7 @@ import (
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/dpop"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
@@ -64,6 +65,12 @@ type Keys interface {
 	VerifySigned(ctx context.Context, c client.Client, compact string, accept jose.Accept) ([]byte, error)
 }
 
+// Proofs judges proofs of possession; dpop.Verifier does.
+type Proofs interface {
+	Prove(ctx context.Context, c dpop.Call) (thumbprint string, err error)
+	Offer(r realm.Realm, answer http.Header)
+}
+
 // Tokens signs answers, and reads ID tokens; token.Tokens does.
 type Tokens interface {
 	MintResponse(ctx context.Context, r realm.Realm, clientID string, alg jose.Algorithm, parameters map[string]any) (string, error)
@@ -79,6 +86,7 @@ var (
 	_ Clients    = (*client.Clients)(nil)
 	_ ClientAuth = (*clientauth.Authenticator)(nil)
 	_ Keys       = (*clientauth.Authenticator)(nil)
+	_ Proofs     = (*dpop.Verifier)(nil)
 	_ Tokens     = (*token.Tokens)(nil)
 	_ Sessions   = (*session.Sessions)(nil)
 	_ People     = (*userauth.Authenticator)(nil)
@@ -89,6 +97,7 @@ type Config struct {
 	Clients    Clients
 	ClientAuth ClientAuth
 	Keys       Keys
+	Proofs     Proofs
 	Tokens     Tokens
 	HTTP       *http.Client // fetches request objects
 	Sessions   Sessions
@@ -110,7 +119,7 @@ type Handler struct {
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.ClientAuth == nil || c.Keys == nil || c.Tokens == nil || c.HTTP == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
+	if c.Clients == nil || c.ClientAuth == nil || c.Keys == nil || c.Proofs == nil || c.Tokens == nil || c.HTTP == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
 		return nil, errors.New("login: every field of Config but Secure is required")
 	}
 	return &Handler{c: c, cross: http.NewCrossOriginProtection()}, nil

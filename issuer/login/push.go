@@ -11,6 +11,7 @@ import (
 
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/dpop"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
@@ -38,7 +39,11 @@ func (h *Handler) Push(w http.ResponseWriter, req *http.Request, r realm.Realm) 
 	if !ok {
 		return
 	}
-	value, err := h.push(req.Context(), r, c, p)
+	key, err := h.proved(w, req, r, c)
+	var value string
+	if err == nil {
+		value, err = h.push(req.Context(), r, c, p, key)
+	}
 	if err != nil {
 		h.log(req, r, c.ClientID, err)
 		oauth.WriteError(w, err)
@@ -47,7 +52,7 @@ func (h *Handler) Push(w http.ResponseWriter, req *http.Request, r realm.Realm) 
 	oauth.WriteJSON(w, http.StatusCreated, pushedAnswer{pushedPrefix + value, int64(r.Settings.PARLifespan / time.Second)})
 }
 
-func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, p parameters) (string, error) {
+func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, p parameters, key string) (string, error) {
 	if p.get("request_uri") != "" {
 		return "", oauth.InvalidRequest("It is not allowed to include request_uri to PAR.")
 	}
@@ -58,6 +63,9 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, p pa
 	p.pushed = "now"
 	p, err := h.resolve(ctx, r, p, c)
 	if err != nil {
+		return "", err
+	}
+	if err := p.bind(key); err != nil {
 		return "", err
 	}
 	q, err := destination(p, c)
@@ -75,6 +83,30 @@ func (h *Handler) push(ctx context.Context, r realm.Realm, c client.Client, p pa
 		return "", &oauth.Error{Code: oauth.CodeInvalidRequest, Description: "request too large", Status: http.StatusRequestEntityTooLarge}
 	}
 	return h.c.Sessions.Push(ctx, r, c.ClientID, body, r.Settings.PARLifespan)
+}
+
+// proved is the thumbprint of the key of the DPoP proof that came with a pushed
+// request, or nothing (RFC 9449 §10.1).
+func (h *Handler) proved(w http.ResponseWriter, req *http.Request, r realm.Realm, c client.Client) (string, error) {
+	if c.DPoPNonce() {
+		h.c.Proofs.Offer(r, w.Header())
+	}
+	return h.c.Proofs.Prove(req.Context(), dpop.Call{
+		Realm: r, Request: req, Path: "/protocol/openid-connect/ext/par/request", Nonce: c.DPoPNonce(), Algorithms: c.ProofAlgorithms(),
+	})
+}
+
+// bind holds the request to a key that was proved, as dpop_jkt would; a
+// dpop_jkt beside it has to be the same (RFC 9449 §10.1).
+func (p parameters) bind(key string) error {
+	switch said := p.get("dpop_jkt"); {
+	case key == "":
+	case said != "" && said != key:
+		return dpop.Invalid("DPoP Proof public key thumbprint does not match dpop_jkt", nil)
+	default:
+		p.values["dpop_jkt"] = key
+	}
+	return nil
 }
 
 // pushedError is what the page of a wrong destination says, for a client.

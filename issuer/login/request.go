@@ -230,7 +230,7 @@ func grantable(c client.Client, scope string) (string, error) {
 // can read the request.
 func (r *request) readPKCE(p parameters, c client.Client) error {
 	challenge, method := p.get("code_challenge"), p.get("code_challenge_method")
-	if challenge == "" && method == "" && !c.PublicClient {
+	if challenge == "" && method == "" && !c.PublicClient && !c.FAPI() {
 		return nil
 	}
 	switch {

@@ -56,10 +56,12 @@ type Refreshing struct {
 	AccessLife time.Duration
 	Limits     Limits  // of the client
 	Binding    Binding // that the request proved
+	Keep       bool    // the token stays good: the client's are not rotated
 }
 
 // Refresh rotates: one compare-and-swap on the family, the same successor
-// within the grace window, ErrReused (and the client session's end) otherwise.
+// within the grace window, ErrReused (and the client session's end) otherwise;
+// with Keep the newest generation stays the newest.
 // A session that is not alive is *Dead. A token that is bound to what the
 // request did not prove is ErrBinding, and stays as good as it was.
 func (s *Sessions) Refresh(ctx context.Context, p Refreshing) (Grant, error) {
@@ -91,11 +93,19 @@ func (p Refreshing) rotate(tx Tx, now time.Time) (g Grant, verdict, err error) {
 	if !f.Binding.provenBy(p.Binding) {
 		return g, ErrBinding, nil
 	}
-	rotated, err := tx.RotateFamily(f.ID, p.Generation, now)
+	rotated := false
+	if !p.Keep || p.Generation != f.Generation {
+		rotated, err = tx.RotateFamily(f.ID, p.Generation, now)
+	}
 	if err != nil {
 		return g, nil, err
 	}
 	switch {
+	case !rotated && p.Generation == f.Generation: // kept, and used now
+		f.Rotated = now
+		if err := tx.PutFamily(f); err != nil {
+			return g, nil, err
+		}
 	case rotated:
 		f.Generation, f.Rotated, f.Reuses = p.Generation+1, now, 0
 	case f.judge(p.Generation, p.Realm.Settings.WithDefaults(), now) == again:

@@ -74,6 +74,7 @@ func (h *Handler) possession(w http.ResponseWriter, req *http.Request, r realm.R
 	}
 	key, err := h.c.Proofs.Prove(req.Context(), dpop.Call{
 		Realm: r, Request: req, Path: "/protocol/openid-connect/userinfo", Token: shown.token, Nonce: c.DPoPNonce(),
+		Algorithms: c.ProofAlgorithms(),
 	})
 	if err == nil && key == "" {
 		err = dpop.Missing()
