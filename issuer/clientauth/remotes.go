@@ -14,6 +14,11 @@ import (
 // registered client must not be able to fill memory.
 const maxRemotes = 1024
 
+// maxKeyAge is how long a client's keys are kept at most: a client that names
+// its keys is asked again for one that is new, but of others only this tells
+// that the key was changed, or was taken back.
+const maxKeyAge = time.Minute
+
 // remotes are the key sets behind the jwks_uri of clients, fetched when first
 // needed and again when older than their age.
 type remotes struct {
@@ -33,7 +38,7 @@ func newRemotes(c Config) *remotes {
 	if hc == nil {
 		hc = http.DefaultClient
 	}
-	return &remotes{config: jwks.Config{HTTP: hc, Now: c.Now, Logger: c.Logger}, byURL: make(map[string]*remote)}
+	return &remotes{config: jwks.Config{HTTP: hc, Now: c.Now, Logger: c.Logger, MaxAge: maxKeyAge}, byURL: make(map[string]*remote)}
 }
 
 // set returns the key set at url that has kid.
