@@ -99,7 +99,10 @@ func TestADeviceGetsTokensWhenItsPersonSaysYes(t *testing.T) { // RFC 8628 §3
 	if got, _ := d.poll(); got != pending {
 		t.Errorf("before consent: %q", got)
 	}
-	if p = b.answer(p, "accept"); p.status != http.StatusOK || !strings.Contains(p.body, "Device Login Successful") {
+	if p = b.answer(p, "accept"); p.status != http.StatusFound || p.location.String() != s.base+"/realms/demo/device/status" {
+		t.Fatalf("accepted: %d %v\n%s", p.status, p.location, p.body)
+	}
+	if p = b.do(http.MethodGet, p.location.String(), nil); p.status != http.StatusOK || !strings.Contains(p.body, "Device Login Successful") {
 		t.Fatalf("accepted: %d\n%s", p.status, p.body)
 	}
 	got, tokens := d.poll()
@@ -128,7 +131,10 @@ func TestADeviceLearnsOfARefusal(t *testing.T) { // RFC 8628 §3.5
 	d, b := newTV(t, s, "openid"), newBrowser(t, s)
 	link := b.do(http.MethodGet, s.base+"/realms/demo/device?user_code="+d.typed, nil)
 	p := b.answer(b.submit(link, "alice", "pw"), "cancel")
-	if p.location != nil || !strings.Contains(p.body, "Device Login Failed") {
+	if p.location == nil || p.location.String() != s.base+"/realms/demo/device/status?error=access_denied" {
+		t.Fatalf("refused: %d %v\n%s", p.status, p.location, p.body)
+	}
+	if p = b.do(http.MethodGet, p.location.String(), nil); !strings.Contains(p.body, "Device Login Failed") {
 		t.Errorf("refused: %d %v\n%s", p.status, p.location, p.body)
 	}
 	if got, _ := d.poll(); got != "access_denied: The end user denied the authorization request" {
@@ -231,7 +237,7 @@ func TestAnApprovalThatIsTakenBack(t *testing.T) {
 			t.Parallel()
 			s := start(t)
 			d, b := newTV(t, s, "openid"), newBrowser(t, s)
-			if p := b.answer(b.submit(b.enter(d.typed), "alice", "pw"), "accept"); !strings.Contains(p.body, "Device Login Successful") {
+			if p := b.answer(b.submit(b.enter(d.typed), "alice", "pw"), "accept"); p.location == nil || !strings.HasSuffix(p.location.String(), "/device/status") {
 				t.Fatalf("not approved: %d\n%s", p.status, p.body)
 			}
 			s.file = demoRealm()

@@ -38,6 +38,7 @@ func (d *doors) routes() []route {
 		{"GET POST", oidc + "/auth", d.login.Authorize, false},
 		{"POST", oidc + "/auth/device", d.login.StartDevice, true},
 		{"GET POST", "/realms/{realm}/device", d.login.Device, false},
+		{"GET", "/realms/{realm}/device/status", d.login.DeviceStatus, false},
 		{"POST", oidc + "/ext/par/request", d.login.Push, true},
 		{"POST", "/realms/{realm}/login-actions/authenticate", d.login.Authenticate, false},
 		{"POST", "/realms/{realm}/login-actions/consent", d.login.Consent, false},

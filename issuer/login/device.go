@@ -133,7 +133,8 @@ func (h *Handler) askUserCode(w http.ResponseWriter, req *http.Request, r realm.
 	})
 }
 
-// decide ends the flow of a device with a page: nobody is sent anywhere.
+// decide ends the flow of a device with the page that says so, as Keycloak does:
+// loading that page again decides nothing again.
 func (h *Handler) decide(w http.ResponseWriter, req *http.Request, r realm.Realm, q request, decision session.Device) {
 	err := h.c.Sessions.DecideDevice(req.Context(), r, q.Device, decision)
 	if errors.Is(err, session.ErrNotFound) {
@@ -143,11 +144,22 @@ func (h *Handler) decide(w http.ResponseWriter, req *http.Request, r realm.Realm
 		h.refuse(w, req, r, err)
 		return
 	}
-	text := "deviceDone"
+	status := r.Issuer + "/device/status"
 	if decision.Denied {
+		status += "?error=" + oauth.CodeAccessDenied
+	}
+	w.Header().Set("Cache-Control", "no-store, must-revalidate, max-age=0")
+	w.Header().Set("Location", status)
+	w.WriteHeader(http.StatusFound)
+}
+
+// DeviceStatus answers a GET of the page that tells a person how it ended.
+func (h *Handler) DeviceStatus(w http.ResponseWriter, req *http.Request, r realm.Realm) {
+	text := "deviceDone"
+	if req.URL.Query().Get("error") != "" {
 		text = "deviceDenied"
 	}
-	h.page(w, req, theme.Page{Name: "device-status", Realm: r.Name, Locales: q.Locales, Data: text})
+	h.page(w, req, theme.Page{Name: "device-status", Realm: r.Name, Data: text})
 }
 
 // Guesses of user codes: so many may be wrong from one address in a while.
