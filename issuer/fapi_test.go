@@ -3,11 +3,14 @@ package issuer_test
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -470,4 +473,94 @@ func TestFAPI2Clients(t *testing.T) {
 func hashOf(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// TestFAPI2WithCertificates is the same plan with client_auth_type=mtls and
+// sender_constrain=mtls, behind a proxy that ends TLS.
+func TestFAPI2WithCertificates(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	s := startWith(t, nil, func(c *issuer.Config) {
+		c.ClientCAs, c.CertificateHeader, c.TrustedProxies = ca.pool(), issuer.HeaderNGINX, []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")}
+	})
+	var clients []issuer.Client
+	certs := map[string]string{}
+	for _, id := range []string{"mfapi", "mfapi2"} {
+		certs[id] = escaped(ca.issue(pkix.Name{CommonName: "x"}, func(c *x509.Certificate) { c.DNSNames = []string{id + ".example.com"} }).Leaf)
+		clients = append(clients, issuer.Client{
+			ClientID: id, ClientAuthenticatorType: "client-x509", RedirectURIs: []string{callback}, Audience: []string{"rs"},
+			Attributes: map[string]string{
+				"security.profile": "fapi-2-security-profile", "tls.client.certificate.bound.access.tokens": "true", "tls_client_auth_san_dns": id + ".example.com",
+			},
+		})
+	}
+	s.importMore(clients...)
+	b := newBrowser(t, s)
+	call := func(path, clientID, cert string, form url.Values) (int, map[string]any) {
+		form = maps.Clone(form)
+		form.Set("client_id", clientID)
+		return s.through(trustedPeer, path, form, http.Header{"Ssl-Client-Cert": {cert}})
+	}
+	code := func() string {
+		t.Helper()
+		status, answer := call("ext/par/request", "mfapi", certs["mfapi"], authorize("mfapi", "openid"))
+		if status != http.StatusCreated {
+			t.Fatalf("pushed: %d %v", status, answer)
+		}
+		p := b.ask(url.Values{"client_id": {"mfapi"}, "request_uri": {answer["request_uri"].(string)}})
+		if p.location == nil {
+			p = b.submit(p, "alice", "pw")
+		}
+		return p.location.Query().Get("code")
+	}
+	status, tokens := call("token", "mfapi", certs["mfapi"], codeForm(code()))
+	if status != http.StatusOK || tokens["token_type"] != "Bearer" || claimsOf(t, tokens["access_token"])["cnf"] == nil {
+		t.Fatalf("%d %v", status, tokens)
+	}
+	info := func(cert string) int {
+		req := httptest.NewRequest(http.MethodGet, s.oidc("userinfo"), nil)
+		req.Header.Set("Authorization", "Bearer "+tokens["access_token"].(string))
+		req.Header.Set("Ssl-Client-Cert", cert)
+		req.RemoteAddr = trustedPeer
+		w := httptest.NewRecorder()
+		s.iss.Handler().ServeHTTP(w, req)
+		return w.Code
+	}
+	for name, tt := range map[string]struct {
+		cert string
+		want int
+	}{"its own": {certs["mfapi"], 200}, "another client's": {certs["mfapi2"], 401}, "none": {"", 401}} {
+		if got := info(tt.cert); got != tt.want {
+			t.Errorf("UserInfo with the certificate %s: %d", name, got)
+		}
+	}
+	for module, tt := range map[string]struct {
+		path, clientID, cert string
+		form                 url.Values
+		errors               []string
+	}{
+		"ensure-holder-of-key-required":                {"token", "mfapi", "", codeForm(code()), []string{"invalid_client", "invalid_request"}},
+		"ensure-client-id-in-token-endpoint":           {"token", "mfapi2", certs["mfapi"], codeForm(code()), []string{"invalid_client", "invalid_grant"}},
+		"ensure-authorization-code-is-bound-to-client": {"token", "mfapi2", certs["mfapi2"], codeForm(code()), []string{"invalid_grant"}},
+		"a request pushed without a certificate":       {"ext/par/request", "mfapi", "", authorize("mfapi", "openid"), []string{"invalid_client"}},
+		"a request pushed by another client":           {"ext/par/request", "mfapi", certs["mfapi2"], authorize("mfapi", "openid"), []string{"invalid_client"}},
+		"refresh-token, without a certificate":         {"token", "mfapi", "", refreshForm(tokens), []string{"invalid_client", "invalid_request", "invalid_grant"}},
+		"refresh-token, by another client":             {"token", "mfapi2", certs["mfapi2"], refreshForm(tokens), []string{"invalid_grant"}},
+	} {
+		status, answer := call(tt.path, tt.clientID, tt.cert, tt.form)
+		said, _ := answer["error"].(string)
+		if status != http.StatusBadRequest && status != http.StatusUnauthorized || !slices.Contains(tt.errors, said) {
+			t.Errorf("%s: %d %v", module, status, answer)
+		}
+	}
+	for range 2 {
+		if status, answer := call("token", "mfapi", certs["mfapi"], refreshForm(tokens)); status != http.StatusOK {
+			t.Errorf("refreshed: %d %v", status, answer)
+		}
+		s.clock.Add(int64(30 * time.Second))
+	}
+}
+
+func refreshForm(tokens map[string]any) url.Values {
+	return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens["refresh_token"].(string)}}
 }
