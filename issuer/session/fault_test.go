@@ -238,6 +238,12 @@ func TestAFaultAnywhereLeavesNothing(t *testing.T) {
 			w.pass(10 * time.Minute)
 			return func(s *session.Sessions) error { _, err := s.Refresh(t.Context(), w.present(g)); return err }
 		}},
+		"Refresh kept": {prepare: func(w *world) func(*session.Sessions) error {
+			p := w.present(w.login())
+			p.Keep = true
+			w.pass(10 * time.Minute)
+			return func(s *session.Sessions) error { _, err := s.Refresh(t.Context(), p); return err }
+		}},
 		"Refresh forgiven": {prepare: func(w *world) func(*session.Sessions) error {
 			g := w.login()
 			_, err := w.Refresh(t.Context(), w.present(g))
@@ -310,6 +316,20 @@ func TestAFaultAnywhereLeavesNothing(t *testing.T) {
 			g := w.login()
 			return func(s *session.Sessions) error {
 				_, err := s.EndClientSession(t.Context(), w.realm, g.User.ID, "shop", revocation.ReasonLogout)
+				return err
+			}
+		}},
+		"EndFamily": {prepare: func(w *world) func(*session.Sessions) error {
+			g := w.login()
+			return func(s *session.Sessions) error {
+				_, err := s.EndFamily(t.Context(), w.realm, g.User.ID, "shop", g.Family.ID, revocation.ReasonRevoked)
+				return err
+			}
+		}},
+		"EndUser, disabled": {prepare: func(w *world) func(*session.Sessions) error {
+			w.login()
+			return func(s *session.Sessions) error {
+				_, err := s.EndUser(t.Context(), w.realm, "u-1", revocation.ReasonDisabled)
 				return err
 			}
 		}},

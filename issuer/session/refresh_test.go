@@ -392,3 +392,30 @@ func TestMintPointWritesOnceAMinute(t *testing.T) {
 		t.Errorf("%d writes in two minutes, want 3", counted.writes)
 	}
 }
+
+// TestKeptRefreshTokens stay good for as long as the session is used, and their
+// copies are no reuse (FAPI 2.0 §5.3.2.1).
+func TestKeptRefreshTokens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.login()
+	p := w.present(first)
+	p.Keep = true
+	for range 5 {
+		w.pass(20 * time.Minute)
+		g, err := w.Refresh(t.Context(), p)
+		if err != nil || g.Family.Generation != first.Family.Generation || !g.Family.Rotated.Equal(w.now) {
+			t.Fatalf("%+v, %v", g.Family, err)
+		}
+	}
+	// Of a chain that was rotated before, the older ones are what they were.
+	p.Keep = false
+	if _, err := w.Refresh(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(time.Minute)
+	p.Keep = true
+	if _, err := w.Refresh(t.Context(), p); !errors.Is(err, session.ErrReused) {
+		t.Errorf("one that was rotated: %v", err)
+	}
+}

@@ -20,6 +20,7 @@ var sessionTests = []test{
 	{"marks only rise", testMarks},
 	{"revoking as a whole raises not-before", testNotBefore},
 	{"what is disabled stays so, and nothing else is", testDisable},
+	{"a client that acts for itself has an account", testServiceAccount},
 	{"ended sessions come oldest end first", testEnded},
 	{"a sweep is bounded and takes the expired only", testSweep},
 	{"a snapshot stays", testSnapshot},
@@ -297,6 +298,25 @@ func testDisable(t *testing.T, s Store) {
 	if err == nil {
 		t.Error("a session was disabled")
 	}
+}
+
+func testServiceAccount(t *testing.T, s Store) {
+	settle(t, s)
+	settleOther(t, s)
+	err := s.Clients().Write(t.Context(), func(tx client.Tx) error {
+		return tx.PutClient(client.Client{ID: "c-3", RealmID: "r-1", ClientID: "robot", Enabled: false, ServiceAccountsEnabled: true})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read(t, s, func(v session.View) error {
+		robot, err1 := v.ServiceAccount("r-1", "robot")
+		shop, err2 := v.ServiceAccount("r-1", "shop")
+		nobody, err3 := v.ServiceAccount("r-1", "nobody")
+		other, err4 := v.ServiceAccount("r-2", "robot")
+		same(t, "accounts", []string{"c-3", "", "", ""}, []string{robot, shop, nobody, other})
+		return errors.Join(err1, err2, err3, err4)
+	})
 }
 
 func testEnded(t *testing.T, s Store) {
