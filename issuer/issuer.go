@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tegata/tegata/issuer/backchannel"
+	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/discovery"
@@ -175,6 +176,7 @@ type Issuer struct {
 	keys      *keys.Keys
 	sessions  *session.Sessions
 	tokens    *token.Tokens
+	claims    *claims.Maker
 	secrets   *clientauth.Secrets
 	upstream  *watch.Upstream
 	messenger *backchannel.Messenger
@@ -193,6 +195,7 @@ func New(c Config) (*Issuer, error) {
 		realms:  realm.New(c.Stores.Realms, c.BaseURL),
 		clients: client.New(c.Stores.Clients),
 		users:   user.New(c.Stores.Users),
+		claims:  new(claims.Maker),
 	}
 	i.realms.Alias(c.MutualTLSURL)
 	i.realms.Keep(c.Changes, c.Now)
@@ -279,18 +282,18 @@ func (i *Issuer) newDoors() (*doors, error) {
 	var d doors
 	var errs [6]error
 	d.grant, errs[0] = grant.New(grant.Config{
-		Clients: callers, Directory: i.clients, People: people, Sessions: i.sessions, Tokens: i.tokens, Users: i.users, Proofs: proofs,
+		Clients: callers, Directory: i.clients, People: people, Sessions: i.sessions, Tokens: i.tokens, Users: i.users, Proofs: proofs, Claims: i.claims,
 		Logger: i.c.Logger, Minted: i.metrics.mint, Reused: i.metrics.revoke,
 	})
 	d.introspect, errs[1] = introspect.New(introspect.Config{
 		Clients: callers, Tokens: i.tokens, Sessions: i.sessions,
-		Users: i.users, Issued: i.clients, Logger: i.c.Logger,
+		Users: i.users, Issued: i.clients, Claims: i.claims, Logger: i.c.Logger,
 	})
 	d.revoke, errs[2] = revoke.New(revoke.Config{
 		Clients: callers, Tokens: i.tokens, Sessions: i.sessions, Revoked: i.revoked,
 	})
 	d.userinfo, errs[3] = userinfo.New(userinfo.Config{
-		Tokens: i.tokens, Sessions: i.sessions, Users: i.users, Clients: i.clients, Proofs: proofs,
+		Tokens: i.tokens, Sessions: i.sessions, Users: i.users, Clients: i.clients, Proofs: proofs, Claims: i.claims,
 	})
 	d.login, errs[4] = login.New(login.Config{
 		Clients: i.clients, ClientAuth: callers, Keys: clients, Proofs: proofs, Tokens: i.tokens, HTTP: i.c.HTTP, Sessions: i.sessions, People: people, Theme: pages, Forms: forms,

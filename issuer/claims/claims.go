@@ -24,8 +24,7 @@ type Request struct {
 	Scope  string // granted, space separated
 }
 
-// Claims are what is released, for each kind of recipient. The maps are not
-// shared: who gets them may change them.
+// Claims are what is released, for each kind of recipient.
 type Claims struct {
 	Access        map[string]any // in access tokens
 	ID            map[string]any // in ID tokens
@@ -37,36 +36,59 @@ type Claims struct {
 // granted is the claim of RFC 9396 §9, which is no mapper's to make up.
 const granted = "authorization_details"
 
-// For returns the claims of one person for one client.
-func For(r Request) Claims {
-	out := Claims{
-		Access: make(map[string]any), ID: make(map[string]any),
-		UserInfo: make(map[string]any), Introspection: make(map[string]any),
-	}
+// For returns the claims of one person for one client. Who gets them may
+// change them.
+func (m *Maker) For(r Request) Claims {
+	return m.plan(r.Realm, r.Client, r.Scope).release(r)
+}
+
+// release is what the mappers of the granted scopes and of the client release.
+func (p *plan) release(r Request) Claims {
+	out := newClaims()
 	b := &bearer{r: r, roles: effective(r)}
 	b.add(r.Client.Audience...)
-	for _, release := range b.rules() {
+	for _, release := range p.rules {
 		release(b, &out)
 	}
-	for _, m := range []map[string]any{out.Access, out.ID, out.UserInfo, out.Introspection} {
+	for _, m := range out.maps() {
 		delete(m, granted) // whoever mints knows what was granted
 	}
 	out.Audience = b.audience
 	return out
 }
 
+func newClaims() Claims {
+	return Claims{
+		Access: make(map[string]any), ID: make(map[string]any),
+		UserInfo: make(map[string]any), Introspection: make(map[string]any),
+	}
+}
+
+func (c *Claims) maps() [4]map[string]any {
+	return [4]map[string]any{c.Access, c.ID, c.UserInfo, c.Introspection}
+}
+
 // ForClient returns the claims of a client that acts for itself: those of its
 // service account, Keycloak's user of that name, whose id here is the client's.
 // The name is there with any scope: it says what kind of token this is.
-func ForClient(r realm.Realm, c client.Client, scope string) Claims {
-	return ForAccount(r, c, c, scope)
+//
+// They depend on nothing else, so all who ask get the same: nobody may change
+// what is in them.
+func (m *Maker) ForClient(r realm.Realm, c client.Client, scope string) Claims {
+	p := m.plan(r, c, scope)
+	p.once.Do(func() { p.account = p.forAccount(r, c, c, scope) })
+	return p.account
 }
 
 // ForAccount returns the claims of the service account of one client for
 // another, which was given its token.
-func ForAccount(r realm.Realm, c, account client.Client, scope string) Claims {
+func (m *Maker) ForAccount(r realm.Realm, c, account client.Client, scope string) Claims {
+	return m.plan(r, c, scope).forAccount(r, c, account, scope)
+}
+
+func (p *plan) forAccount(r realm.Realm, c, account client.Client, scope string) Claims {
 	name := accountPrefix + account.ClientID
-	out := For(Request{Realm: r, Client: c, Scope: scope, User: user.User{
+	out := p.release(Request{Realm: r, Client: c, Scope: scope, User: user.User{
 		ID: account.ID, RealmID: account.RealmID, Username: name, Roles: account.ServiceAccount,
 	}})
 	out.Access[accountName], out.Introspection[accountName] = name, name
@@ -100,40 +122,6 @@ func (b *bearer) add(audience ...string) {
 			b.audience = append(b.audience, name)
 		}
 	}
-}
-
-// rules are what applies to a request: the mappers of its scopes and of the
-// client, those first that decide which roles the others see. A mapper that
-// cannot be understood releases nothing; Check keeps such out of realms.
-func (b *bearer) rules() []rule {
-	var mappers []realm.Mapper
-	for _, name := range b.scopes() {
-		scope, _ := b.r.Realm.Settings.ClientScope(name)
-		mappers = append(mappers, scope.Mappers...)
-	}
-	var first, then []rule
-	for _, m := range slices.Concat(mappers, b.r.Client.Mappers) {
-		compiled, err := compile(m)
-		switch {
-		case err != nil:
-		case m.Type == hardcodedRole:
-			first = append(first, compiled)
-		default:
-			then = append(then, compiled)
-		}
-	}
-	return append(first, then...)
-}
-
-// scopes are the granted ones and those that are granted without being named.
-func (b *bearer) scopes() []string {
-	scopes := strings.Fields(b.r.Scope)
-	for _, name := range b.r.Client.DefaultClientScopes {
-		if scope, ok := b.r.Realm.Settings.ClientScope(name); ok && !scope.Shown() && !slices.Contains(scopes, name) {
-			scopes = append(scopes, name)
-		}
-	}
-	return scopes
 }
 
 // attribute is what a person's attribute says; if nothing, what it says of

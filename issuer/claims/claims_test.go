@@ -333,3 +333,11 @@ func TestMappersThatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+// For makes claims anew.
+func For(r Request) Claims { return new(Maker).For(r) }
+
+// ForClient makes claims anew.
+func ForClient(r realm.Realm, c client.Client, scope string) Claims {
+	return new(Maker).ForClient(r, c, scope)
+}

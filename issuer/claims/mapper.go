@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,27 +62,31 @@ type config map[string]string
 
 func (c config) is(key string) bool { return c[key] == "true" }
 
-// destinations are where a mapper's claim goes. What does not say a word of
-// UserInfo or introspection goes there with the token that it is in (Keycloak).
-func (c config) destinations() func(*Claims) []map[string]any {
+// destinations are where a mapper's claim goes: to access tokens, ID tokens,
+// UserInfo and introspection, in the order of Claims.maps.
+type destinations [4]bool
+
+// destinations reads them. What does not say a word of UserInfo or
+// introspection goes there with the token that it is in (Keycloak).
+func (c config) destinations() destinations {
 	or := func(key, otherwise string) bool {
 		if _, said := c[key]; said {
 			return c.is(key)
 		}
 		return c.is(otherwise)
 	}
-	access, id := c.is("access.token.claim"), c.is("id.token.claim")
-	info, introspection := or("userinfo.token.claim", "id.token.claim"), or("introspection.token.claim", "access.token.claim")
-	return func(out *Claims) (to []map[string]any) {
-		for _, d := range []struct {
-			on bool
-			m  map[string]any
-		}{{access, out.Access}, {id, out.ID}, {info, out.UserInfo}, {introspection, out.Introspection}} {
-			if d.on {
-				to = append(to, d.m)
-			}
+	return destinations{
+		c.is("access.token.claim"), c.is("id.token.claim"),
+		or("userinfo.token.claim", "id.token.claim"), or("introspection.token.claim", "access.token.claim"),
+	}
+}
+
+// each calls put with each map that the claim goes to.
+func (d destinations) each(out *Claims, put func(map[string]any)) {
+	for i, m := range out.maps() {
+		if d[i] {
+			put(m)
 		}
-		return to
 	}
 }
 
@@ -92,19 +97,31 @@ func (c config) claim(values func(b *bearer) []string) (rule, error) { return c.
 // roles is claim for roles: several mappers may fill one claim (Keycloak).
 func (c config) roles(values func(b *bearer) []string) (rule, error) { return c.release(values, merge) }
 
-func (c config) release(values func(b *bearer) []string, put func(map[string]any, []string, any)) (rule, error) {
+func (c config) release(values func(b *bearer) []string, put put) (rule, error) {
 	path, err := splitPath(c["claim.name"])
 	if err != nil {
 		return nil, err
 	}
+	write, err := c.writer(put)
+	if err != nil {
+		return nil, err
+	}
+	return func(b *bearer, out *Claims) { write(out, path, values(b)) }, nil
+}
+
+// put is set or merge.
+type put func(m map[string]any, path []string, value any)
+
+// writer is what puts values at a path, as the configuration says.
+func (c config) writer(put put) (func(out *Claims, path, values []string), error) {
 	convert, err := converter(c["jsonType.label"])
 	if err != nil {
 		return nil, err
 	}
 	many, to := c.is("multivalued"), c.destinations()
-	return func(b *bearer, out *Claims) {
+	return func(out *Claims, path, values []string) {
 		var converted []any
-		for _, value := range values(b) {
+		for _, value := range values {
 			if v, ok := convert(value); ok {
 				converted = append(converted, v)
 			}
@@ -112,13 +129,13 @@ func (c config) release(values func(b *bearer) []string, put func(map[string]any
 		if len(converted) == 0 {
 			return
 		}
-		for _, m := range to(out) {
+		to.each(out, func(m map[string]any) {
 			if many {
 				put(m, path, slices.Clone(converted))
 			} else {
 				put(m, path, converted[0])
 			}
-		}
+		})
 	}, nil
 }
 
@@ -150,9 +167,7 @@ func fullName(c config) (rule, error) {
 		if name == "" {
 			return
 		}
-		for _, m := range to(out) {
-			m["name"] = name
-		}
+		to.each(out, func(m map[string]any) { m["name"] = name })
 	}, nil
 }
 
@@ -172,7 +187,7 @@ func address(c config) (rule, error) {
 	}
 	to := c.destinations()
 	return func(b *bearer, out *Claims) {
-		for _, m := range to(out) {
+		to.each(out, func(m map[string]any) {
 			parts := make(map[string]any)
 			for member, name := range attributes {
 				if values := b.attribute(name); len(values) > 0 {
@@ -182,7 +197,7 @@ func address(c config) (rule, error) {
 			if len(parts) > 0 {
 				m["address"] = parts
 			}
-		}
+		})
 	}, nil
 }
 
@@ -218,9 +233,7 @@ func groups(c config) (rule, error) {
 				membership = append(membership, group)
 			}
 		}
-		for _, m := range to(out) {
-			set(m, path, slices.Clone(membership))
-		}
+		to.each(out, func(m map[string]any) { set(m, path, slices.Clone(membership)) })
 	}, nil
 }
 
@@ -233,24 +246,24 @@ func realmRoles(c config) (rule, error) {
 // claim's name may have the client's id in it.
 func clientRoles(c config) (rule, error) {
 	prefix, only := c["usermodel.clientRoleMapping.rolePrefix"], c["usermodel.clientRoleMapping.clientId"]
-	of := func(id string) (rule, error) {
-		named := make(config, len(c))
-		for key, value := range c {
-			named[key] = value
-		}
-		named["claim.name"] = strings.ReplaceAll(c["claim.name"], "${client_id}", escapePath(id))
-		return named.roles(func(b *bearer) []string { return prefixed(prefix, sorted(b.roles.client[id])) })
+	write, err := c.writer(merge)
+	if err != nil {
+		return nil, err
+	}
+	of := func(id string) ([]string, error) {
+		return splitPath(strings.ReplaceAll(c["claim.name"], "${client_id}", escapePath(id)))
+	}
+	fixed, err := of(cmp.Or(only, "id"))
+	if err != nil {
+		return nil, err
 	}
 	if only != "" {
-		return of(only)
-	}
-	if _, err := of("id"); err != nil {
-		return nil, err
+		return func(b *bearer, out *Claims) { write(out, fixed, prefixed(prefix, sorted(b.roles.client[only]))) }, nil
 	}
 	return func(b *bearer, out *Claims) {
 		for _, id := range sorted(b.roles.client) {
-			if release, err := of(id); err == nil {
-				release(b, out)
+			if path, err := of(id); err == nil {
+				write(out, path, prefixed(prefix, sorted(b.roles.client[id])))
 			}
 		}
 	}, nil

@@ -67,6 +67,9 @@ type Client struct {
 	SecretSealed   []byte    `json:"-"` // instead, of a client that signs with its secret (client-secret-jwt)
 	OldSecretHash  string    `json:"-"`
 	OldSecretUntil time.Time `json:"-"`
+
+	// Version is raised by the store with each Put; 0: not from a store.
+	Version uint64 `json:"-"`
 }
 
 // Store keeps clients. sqlstore implements it.
@@ -144,6 +147,7 @@ func (c *Clients) Put(ctx context.Context, cl Client) (Client, error) {
 		return Client{}, err
 	}
 	fresh := cmp.Or(cl.ID, uuid.NewString())
+	cl.Version = 0 // the store's to say
 	err := c.store.Write(ctx, func(tx Tx) error {
 		old, err := tx.ClientByClientID(cl.RealmID, cl.ClientID)
 		switch {

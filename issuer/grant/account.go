@@ -28,7 +28,7 @@ func (h *Handler) exchangeAccount(ctx context.Context, req request, subject toke
 		return response{}, err
 	}
 	scope = session.WithoutOffline(scope)
-	released := claims.ForAccount(req.realm, req.client, account, scope)
+	released := h.c.Claims.ForAccount(req.realm, req.client, account, scope)
 	target, err := h.target(ctx, req, released)
 	if err != nil {
 		return response{}, err

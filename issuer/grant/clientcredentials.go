@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/token"
@@ -33,7 +32,7 @@ func (h *Handler) clientCredentials(ctx context.Context, req request) (response,
 	if err != nil {
 		return response{}, err
 	}
-	released := claims.ForClient(req.realm, req.client, scope)
+	released := h.c.Claims.ForClient(req.realm, req.client, scope)
 	if err := req.asked(&released, session.Asked{}); err != nil {
 		return response{}, err
 	}

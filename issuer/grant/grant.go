@@ -92,6 +92,7 @@ type Config struct {
 
 	Directory Directory
 	People    People
+	Claims    *claims.Maker
 
 	Minted func(grantType string)         // called after each success, for counting
 	Reused func(reason revocation.Reason) // called when a code or refresh token came back
@@ -127,7 +128,7 @@ func newRequest(req *http.Request, r realm.Realm, c client.Client, form oauth.Fo
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.Directory == nil || c.People == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Proofs == nil || c.Logger == nil {
+	if c.Claims == nil || c.Clients == nil || c.Directory == nil || c.People == nil || c.Sessions == nil || c.Tokens == nil || c.Users == nil || c.Proofs == nil || c.Logger == nil {
 		return nil, errors.New("grant: every field of Config but the hooks is required")
 	}
 	if c.Minted == nil {
@@ -304,7 +305,7 @@ func (h *Handler) release(ctx context.Context, req request, userID, scope string
 	if err != nil {
 		return claims.Claims{}, err
 	}
-	released := claims.For(claims.Request{Realm: req.realm, Client: req.client, User: u, Scope: scope})
+	released := h.c.Claims.For(claims.Request{Realm: req.realm, Client: req.client, User: u, Scope: scope})
 	return released, narrow(&released, audience)
 }
 

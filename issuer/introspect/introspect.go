@@ -72,6 +72,7 @@ type Config struct {
 	Sessions Sessions
 	Users    Users
 	Issued   ClientStore
+	Claims   *claims.Maker
 	Logger   *slog.Logger
 }
 
@@ -80,7 +81,7 @@ type Handler struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.Tokens == nil || c.Sessions == nil || c.Users == nil || c.Issued == nil || c.Logger == nil {
+	if c.Clients == nil || c.Tokens == nil || c.Sessions == nil || c.Users == nil || c.Issued == nil || c.Claims == nil || c.Logger == nil {
 		return nil, errors.New("introspect: every field of Config is required")
 	}
 	return &Handler{c}, nil
@@ -160,7 +161,7 @@ func (h *Handler) released(ctx context.Context, r realm.Realm, read token.Read) 
 	if err != nil {
 		return nil, err
 	}
-	return claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).Introspection, nil
+	return h.c.Claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).Introspection, nil
 }
 
 // account is what is released of a client that acts for itself: of the token's
@@ -173,7 +174,7 @@ func (h *Handler) account(ctx context.Context, r realm.Realm, c client.Client, i
 	if err != nil {
 		return nil, err
 	}
-	return claims.ForAccount(r, c, account, read.Scope).Introspection, nil
+	return h.c.Claims.ForAccount(r, c, account, read.Scope).Introspection, nil
 }
 
 // caller authenticates; a public client has proved nothing.

@@ -29,6 +29,9 @@ type Realm struct {
 	Alias    string // as Issuer, where TLS asks clients for certificates (RFC 8705 §5); empty: there is no other place; computed, not stored
 	Enabled  bool
 	Settings Settings
+
+	// Version is raised by the store with each Put; 0: not from a store.
+	Version uint64
 }
 
 // validName is what may stand as one segment of a path.
@@ -122,6 +125,7 @@ func (r *Realms) Put(ctx context.Context, realm Realm) (Realm, error) {
 		return Realm{}, err
 	}
 	fresh := uuid.NewString()
+	realm.Version = 0 // the store's to say
 	err := r.store.Write(ctx, func(tx Tx) error {
 		old, err := tx.RealmByName(realm.Name)
 		switch {

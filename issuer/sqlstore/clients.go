@@ -11,7 +11,7 @@ import (
 
 var _ client.Tx = (*tx)(nil)
 
-const selectClient = `SELECT id, realm_id, client_id, enabled, body, secret_hash, old_secret_hash, old_secret_until, secret_sealed FROM client`
+const selectClient = `SELECT id, realm_id, client_id, enabled, body, secret_hash, old_secret_hash, old_secret_until, secret_sealed, version FROM client`
 
 // ClientByClientID implements client.View.
 func (t *tx) ClientByClientID(realmID, clientID string) (client.Client, error) {
@@ -41,7 +41,7 @@ func scanClient(row scanner) (client.Client, error) {
 	var body string
 	var secret, oldSecret sql.NullString
 	var oldUntil sql.NullInt64
-	if err := row.Scan(&columns.ID, &columns.RealmID, &columns.ClientID, &columns.Enabled, &body, &secret, &oldSecret, &oldUntil, &columns.SecretSealed); err != nil {
+	if err := row.Scan(&columns.ID, &columns.RealmID, &columns.ClientID, &columns.Enabled, &body, &secret, &oldSecret, &oldUntil, &columns.SecretSealed, &c.Version); err != nil {
 		return client.Client{}, err
 	}
 	if err := json.Unmarshal([]byte(body), &c); err != nil {

@@ -11,7 +11,7 @@ import (
 
 var _ realm.Tx = (*tx)(nil)
 
-const selectRealm = `SELECT id, name, enabled, settings FROM realm`
+const selectRealm = `SELECT id, name, enabled, settings, version FROM realm`
 
 // RealmByName implements realm.View.
 func (t *tx) RealmByName(name string) (realm.Realm, error) {
@@ -37,7 +37,7 @@ func (t *tx) Realms() ([]realm.Realm, error) {
 func scanRealm(row scanner) (realm.Realm, error) {
 	var r realm.Realm
 	var settings string
-	if err := row.Scan(&r.ID, &r.Name, &r.Enabled, &settings); err != nil {
+	if err := row.Scan(&r.ID, &r.Name, &r.Enabled, &settings, &r.Version); err != nil {
 		return realm.Realm{}, err
 	}
 	if err := json.Unmarshal([]byte(settings), &r.Settings); err != nil {

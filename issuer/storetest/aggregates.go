@@ -55,18 +55,19 @@ func testRealms(t *testing.T, s Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first.Version = 1
 	same(t, "the realm", first, got)
 
 	second := first
 	second.ID, second.Enabled, second.Settings.SigningAlgorithm = "r-other", false, jose.RS256
 	put(second)
 	put(realm.Realm{ID: "r-2", Name: "a-first"})
-	second.ID = "r-1"
+	second.ID, second.Version = "r-1", 2 // each Put is a version of its own
 	var all []realm.Realm
 	if err := s.Realms().Read(t.Context(), func(v realm.View) (err error) { all, err = v.Realms(); return err }); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "all, by name", []realm.Realm{{ID: "r-2", Name: "a-first"}, second}, all)
+	same(t, "all, by name", []realm.Realm{{ID: "r-2", Name: "a-first", Version: 1}, second}, all)
 }
 
 func testClients(t *testing.T, s Store) {
@@ -96,6 +97,7 @@ func testClients(t *testing.T, s Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first.Version = 1
 	same(t, "the client", first, got)
 	for _, id := range []string{"Shop", "shop ", "", "c-1"} {
 		if _, err := byID("r-1", id); !errors.Is(err, client.ErrNotFound) {
@@ -109,8 +111,8 @@ func testClients(t *testing.T, s Store) {
 	if err := s.Clients().Read(t.Context(), func(v client.View) (err error) { all, err = v.Clients("r-1"); return err }); err != nil {
 		t.Fatal(err)
 	}
-	second.ID = "c-1"
-	same(t, "all of the realm, by client id", []client.Client{{ID: "c-3", RealmID: "r-1", ClientID: "app"}, second}, all)
+	second.ID, second.Version = "c-1", 2
+	same(t, "all of the realm, by client id", []client.Client{{ID: "c-3", RealmID: "r-1", ClientID: "app", Version: 1}, second}, all)
 }
 
 func testUsers(t *testing.T, s Store) {

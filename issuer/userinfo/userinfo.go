@@ -69,6 +69,7 @@ type Config struct {
 	Users    Users
 	Clients  Clients
 	Proofs   Proofs
+	Claims   *claims.Maker
 }
 
 // Handler is the UserInfo endpoint of every realm.
@@ -76,7 +77,7 @@ type Handler struct{ c Config }
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Tokens == nil || c.Sessions == nil || c.Users == nil || c.Clients == nil || c.Proofs == nil {
+	if c.Tokens == nil || c.Sessions == nil || c.Users == nil || c.Clients == nil || c.Proofs == nil || c.Claims == nil {
 		return nil, errors.New("userinfo: every field of Config is required")
 	}
 	return &Handler{c}, nil
@@ -130,7 +131,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		oauth.WriteError(w, err)
 		return
 	}
-	answer := claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).UserInfo
+	answer := h.c.Claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).UserInfo
 	if alg := c.UserInfoAlgorithm(); alg != "" {
 		signed, err := h.c.Tokens.SignUserInfo(req.Context(), r, alg, c.ClientID, u.ID, answer)
 		if err != nil {
