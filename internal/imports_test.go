@@ -59,7 +59,7 @@ var table = map[string][]string{
 	"issuer/theme":      {"issuer/realm"},
 
 	"issuer/grant":      with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/dpop", "issuer/user", "issuer/userauth", "issuer/session", "issuer/token"),
-	"issuer/login":      with(ground, "internal/jose", "issuer/client", "issuer/clientauth", "issuer/dpop", "issuer/user", "issuer/userauth", "issuer/session", "issuer/token", "issuer/theme"),
+	"issuer/login":      with(ground, "internal/jose", "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/dpop", "issuer/user", "issuer/userauth", "issuer/session", "issuer/token", "issuer/theme"),
 	"issuer/logout":     with(ground, "issuer/client", "issuer/clientauth", "issuer/session", "issuer/token", "issuer/theme"),
 	"issuer/introspect": with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/user", "issuer/session", "issuer/token"), // says what is released now
 	"issuer/revoke":     with(ground, "issuer/client", "issuer/clientauth", "issuer/session", "issuer/token"),

@@ -296,7 +296,7 @@ func (i *Issuer) newDoors() (*doors, error) {
 		Tokens: i.tokens, Sessions: i.sessions, Users: i.users, Clients: i.clients, Proofs: proofs, Claims: i.claims,
 	})
 	d.login, errs[4] = login.New(login.Config{
-		Clients: i.clients, ClientAuth: callers, Keys: clients, Proofs: proofs, Tokens: i.tokens, HTTP: i.c.HTTP, Sessions: i.sessions, People: people, Theme: pages, Forms: forms,
+		Clients: i.clients, ClientAuth: callers, Keys: clients, Proofs: proofs, Tokens: i.tokens, HTTP: i.c.HTTP, Sessions: i.sessions, People: people, Theme: pages, Forms: forms, Claims: i.claims,
 		Now: i.c.Now, Logger: i.c.Logger, Secure: i.c.secure(),
 	})
 	d.logout, errs[5] = logout.New(logout.Config{

@@ -22,6 +22,7 @@ type Request struct {
 	Client client.Client
 	User   user.User
 	Scope  string // granted, space separated
+	Named  Named  // what was asked for beyond it, see Ask
 }
 
 // Claims are what is released, for each kind of recipient.
@@ -39,7 +40,10 @@ const granted = "authorization_details"
 // For returns the claims of one person for one client. Who gets them may
 // change them.
 func (m *Maker) For(r Request) Claims {
-	return m.plan(r.Realm, r.Client, r.Scope).release(r)
+	p := m.plan(r.Realm, r.Client, r.Scope)
+	out := p.release(r)
+	p.releaseNamed(r, &out)
+	return out
 }
 
 // release is what the mappers of the granted scopes and of the client release.

@@ -37,6 +37,9 @@ var kinds = map[string]func(config) (rule, error){
 	"oidc-sub-mapper":             nothing,
 	"oidc-acr-mapper":             nothing,
 	"oidc-allowed-origins-mapper": nothing,
+
+	// What this adds is named by a request, if at all: see Ask.
+	claimsParameter: nothing,
 }
 
 // Check finds what is wrong with a mapper of a realm or client.
@@ -80,6 +83,9 @@ func (c config) destinations() destinations {
 		or("userinfo.token.claim", "id.token.claim"), or("introspection.token.claim", "access.token.claim"),
 	}
 }
+
+// client reports whether the claim goes to the client, in any way.
+func (d destinations) client() bool { return d[1] || d[2] }
 
 // each calls put with each map that the claim goes to.
 func (d destinations) each(out *Claims, put func(map[string]any)) {

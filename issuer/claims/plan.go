@@ -30,7 +30,8 @@ type planKey struct {
 
 // plan is how claims are made for a client with a scope.
 type plan struct {
-	rules []rule // of granted scopes and the client, in the order in which they apply
+	rules []rule  // of granted scopes and the client, in the order in which they apply
+	named []named // what requests may name
 
 	once    sync.Once // see ForClient
 	account Claims
@@ -70,7 +71,7 @@ func newPlan(r realm.Realm, c client.Client, scope string) *plan {
 	}
 	mappers = append(mappers, c.Mappers...)
 	slices.SortStableFunc(mappers, func(a, b realm.Mapper) int { return cmp.Compare(rank(a), rank(b)) })
-	p := new(plan)
+	p := &plan{named: namedOf(r, c)}
 	for _, m := range mappers {
 		if compiled, err := compile(m); err == nil {
 			p.rules = append(p.rules, compiled)

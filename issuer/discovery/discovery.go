@@ -159,6 +159,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		IntrospectAlgorithms:  clients,
 		Claims:                []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "name", "given_name", "family_name", "preferred_username", "email", "acr", "azp", "nonce"},
 		ClaimTypes:            []string{"normal"},
+		ClaimsParameter:       true,
 		Scopes:                append([]string{"openid"}, r.Settings.ScopeNames()...),
 		RequestParameter:      true,
 		RequestURIParameter:   true,

@@ -1,6 +1,8 @@
 package grant
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/tegata/tegata/issuer/claims"
@@ -42,4 +44,15 @@ func unique(names []string) []string {
 		}
 	}
 	return once
+}
+
+// named are the claims that an authorization named.
+func named(a session.Asked) (n claims.Named, err error) {
+	if len(a.Claims) == 0 {
+		return n, nil
+	}
+	if err := json.Unmarshal(a.Claims, &n); err != nil {
+		return n, fmt.Errorf("reading the claims that were asked for: %w", err)
+	}
+	return n, nil
 }

@@ -267,7 +267,11 @@ type minting struct {
 
 // mintUser mints for a person: the grants that have a session end here.
 func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m minting) (response, error) {
-	released, err := h.release(ctx, req, g.User.UserID, g.Client.Scope, m.audience)
+	named, err := named(g.Family.Asked)
+	if err != nil {
+		return response{}, err
+	}
+	released, err := h.release(ctx, req, releasing{g.User.UserID, g.Client.Scope, named, m.audience})
 	if err != nil {
 		return response{}, err
 	}
@@ -279,7 +283,7 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 	}
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
 		Client: req.minting(), Grant: g, Kind: m.kind, Actor: m.actor, Nonce: m.nonce, NoRefresh: m.noRefresh, NoID: m.noID, Binding: req.binding,
-		Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience},
+		Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience, UserInfo: named.UserInfo},
 	})
 	if errors.Is(err, token.ErrSessionOver) {
 		return response{}, refused("Session not active", err)
@@ -295,18 +299,25 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 	return answer, nil
 }
 
-// release is what tokens say of a person. An audience narrows the access
-// token's to it, which must be a part of them.
-func (h *Handler) release(ctx context.Context, req request, userID, scope string, audience []string) (claims.Claims, error) {
-	u, err := h.c.Users.ByID(ctx, req.realm, userID)
+// releasing is what tokens are to say of a person. An audience narrows the
+// access token's to it, which must be a part of them.
+type releasing struct {
+	userID, scope string
+	named         claims.Named
+	audience      []string
+}
+
+// release is what tokens say of a person.
+func (h *Handler) release(ctx context.Context, req request, what releasing) (claims.Claims, error) {
+	u, err := h.c.Users.ByID(ctx, req.realm, what.userID)
 	if errors.Is(err, user.ErrNotFound) {
 		return claims.Claims{}, refused("User not found", err)
 	}
 	if err != nil {
 		return claims.Claims{}, err
 	}
-	released := h.c.Claims.For(claims.Request{Realm: req.realm, Client: req.client, User: u, Scope: scope})
-	return released, narrow(&released, audience)
+	released := h.c.Claims.For(claims.Request{Realm: req.realm, Client: req.client, User: u, Scope: what.scope, Named: what.named})
+	return released, narrow(&released, what.audience)
 }
 
 // narrow leaves of the audience what is asked for, if anything is.

@@ -57,7 +57,7 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 	if err != nil {
 		return response{}, err
 	}
-	released, err := h.release(ctx, req, subject.Token.Subject, scope, nil)
+	released, err := h.release(ctx, req, releasing{userID: subject.Token.Subject, scope: scope})
 	if err != nil {
 		return response{}, err
 	}

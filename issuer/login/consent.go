@@ -55,7 +55,7 @@ func (h *Handler) needsConsent(ctx context.Context, r realm.Realm, c client.Clie
 	case !c.ConsentRequired:
 		return false, nil
 	}
-	given, err := h.c.Sessions.Consented(ctx, r, userID, c.ClientID, q.Scope)
+	given, err := h.c.Sessions.Consented(ctx, r, userID, c.ClientID, q.consent())
 	return !given, err
 }
 
@@ -66,7 +66,7 @@ func (h *Handler) askConsent(w http.ResponseWriter, req *http.Request, r realm.R
 		h.refuse(w, req, r, err)
 		return
 	}
-	scopes := slices.DeleteFunc(strings.Fields(k.Request.Scope), func(s string) bool { return s == "openid" })
+	scopes := slices.DeleteFunc(strings.Fields(k.Request.consent()), func(s string) bool { return s == "openid" })
 	h.page(w, req, theme.Page{
 		Name: "consent", Realm: r.Name, Locales: k.Request.Locales, FormTarget: k.Request.RedirectURI,
 		Data: consentPage{
@@ -94,7 +94,7 @@ func (h *Handler) Consent(w http.ResponseWriter, req *http.Request, r realm.Real
 		h.fail(w, req, r, k.Request, &oauth.Error{Code: "access_denied"})
 		return
 	}
-	if err := h.c.Sessions.Consent(req.Context(), r, s.UserID, c.ClientID, k.Request.Scope); err != nil {
+	if err := h.c.Sessions.Consent(req.Context(), r, s.UserID, c.ClientID, k.Request.consent()); err != nil {
 		h.fail(w, req, r, k.Request, err)
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
 	"github.com/tegata/tegata/issuer/dpop"
@@ -104,6 +105,7 @@ type Config struct {
 	People     People
 	Theme      *theme.Theme
 	Forms      *theme.Forms
+	Claims     *claims.Maker
 	Now        func() time.Time
 	Logger     *slog.Logger
 	Secure     bool // mark cookies for https only
@@ -119,7 +121,7 @@ type Handler struct {
 
 // New checks the configuration.
 func New(c Config) (*Handler, error) {
-	if c.Clients == nil || c.ClientAuth == nil || c.Keys == nil || c.Proofs == nil || c.Tokens == nil || c.HTTP == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Now == nil || c.Logger == nil {
+	if c.Clients == nil || c.ClientAuth == nil || c.Keys == nil || c.Proofs == nil || c.Tokens == nil || c.HTTP == nil || c.Sessions == nil || c.People == nil || c.Theme == nil || c.Forms == nil || c.Claims == nil || c.Now == nil || c.Logger == nil {
 		return nil, errors.New("login: every field of Config but Secure is required")
 	}
 	return &Handler{c: c, cross: http.NewCrossOriginProtection()}, nil
@@ -164,7 +166,14 @@ func (h *Handler) dispatch(w http.ResponseWriter, req *http.Request, r realm.Rea
 		h.fail(w, req, r, q, err)
 		return
 	}
-	if err == nil && !q.needsLogin(s, h.c.Now()) {
+	fits := false
+	if err == nil {
+		if fits, err = h.fits(req.Context(), r, q, s.UserID); err != nil {
+			h.fail(w, req, r, q, err)
+			return
+		}
+	}
+	if fits && !q.needsLogin(s, h.c.Now()) {
 		h.settle(w, req, r, c, q, s, acrCookie)
 		return
 	}
@@ -197,8 +206,12 @@ func (h *Handler) Authenticate(w http.ResponseWriter, req *http.Request, r realm
 		h.refuse(w, req, r, err)
 		return
 	}
-	if q.UserID != "" && q.UserID != u.ID { // OpenID Connect Core §3.1.2.1, id_token_hint
-		h.fail(w, req, r, q, loginRequired())
+	fits, err := h.fits(req.Context(), r, q, u.ID)
+	if err == nil && !fits {
+		err = loginRequired() // OpenID Connect Core §3.1.2.2
+	}
+	if err != nil {
+		h.fail(w, req, r, q, err)
 		return
 	}
 	s, err := h.open(w, req, r, u, form["rememberMe"] != "")
@@ -282,7 +295,7 @@ func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm
 	code, err := h.c.Sessions.IssueCode(req.Context(), r, session.Code{
 		SessionID: s.ID, ClientID: q.ClientID, RedirectURI: q.RedirectURI, Scope: q.Scope,
 		Nonce: q.Nonce, CodeChallenge: q.Challenge, ACR: acr, AuthTime: s.AuthTime,
-		Asked: q.Asked, DPoPKey: q.DPoPKey, Consented: c.ConsentRequired, Pushed: q.Pushed,
+		Asked: q.Asked, DPoPKey: q.DPoPKey, Consented: c.ConsentRequired, Also: q.Also, Pushed: q.Pushed,
 	})
 	if errors.Is(err, session.ErrReplayed) {
 		err = &oauth.Error{Code: "invalid_request_uri", Cause: err}

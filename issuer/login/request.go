@@ -44,7 +44,8 @@ type request struct {
 	Asked session.Asked `json:"a,omitzero"`
 
 	Pushed  string `json:"u,omitempty"` // the pushed request that this is
-	UserID  string `json:"i,omitempty"` // who it has to be, by id_token_hint
+	Whom    []whom `json:"i,omitempty"` // who it has to be, by id_token_hint or the claim sub
+	Also    string `json:"e,omitempty"` // scopes that are not granted, but of which claims are named
 	Locales string `json:"l,omitempty"` // ui_locales
 
 	// Only for the first look, not for the form.
@@ -52,6 +53,7 @@ type request struct {
 	freshACR  bool  // a cookie is not enough, see readACR
 	loginHint string
 	prompt    []string
+	claims    claimsRequest
 }
 
 // parameters are those of a request; repeated holds what was sent twice.
@@ -125,7 +127,7 @@ func destination(p parameters, c client.Client) (request, error) {
 // redirect URI; r says by which response mode, also when there is an error.
 func (r *request) complete(p parameters, c client.Client) error {
 	steps := []func(parameters, client.Client) error{
-		r.checkRepeats, r.readMode, r.checkPushed, r.checkObject, r.readType, r.readSizes, r.readScope, r.readResource, r.readDetails, r.readPKCE, r.readPrompt, r.readMaxAge, r.readACR,
+		r.checkRepeats, r.readMode, r.checkPushed, r.checkObject, r.readType, r.readSizes, r.readScope, r.readResource, r.readDetails, r.readPKCE, r.readPrompt, r.readMaxAge, r.readClaims, r.readACR, r.readSub,
 	}
 	for _, step := range steps {
 		if err := step(p, c); err != nil {
@@ -290,7 +292,7 @@ func (r *request) readMaxAge(p parameters, _ client.Client) error {
 // needsLogin reports whether the browser's session is not enough.
 func (r *request) needsLogin(s session.UserSession, now time.Time) bool {
 	authenticated := s.AuthTime
-	if r.freshACR || r.UserID != "" && r.UserID != s.UserID {
+	if r.freshACR {
 		return true
 	}
 	if slices.Contains(r.prompt, "login") || r.maxAge == 0 {

@@ -58,12 +58,17 @@ func TestACodeDiesWithItsConsent(t *testing.T) {
 	w.must(err)
 	_, err = w.redeem(w.code(u.ID, "app")) // keeps the session itself alive
 	w.must(err)
+	more, err := w.IssueCode(t.Context(), w.realm, session.Code{SessionID: u.ID, ClientID: "shop", Scope: "openid email", Also: "phone", Consented: true})
+	w.must(err)
+	var dead *session.Dead
+	if _, err := w.redeem(more); !errors.As(err, &dead) {
+		t.Errorf("redeemed for claims that there is no consent to: %v", err)
+	}
 	code := issue()
 	w.rev(w.EndConsent(t.Context(), w.realm, "u-1", "shop"))
 	if yes, err := w.Consented(t.Context(), w.realm, "u-1", "shop", "email"); yes || err != nil {
 		t.Errorf("withdrawn and still there: %t, %v", yes, err)
 	}
-	var dead *session.Dead
 	if _, err := w.redeem(code); !errors.As(err, &dead) {
 		t.Errorf("redeemed: %v", err)
 	}

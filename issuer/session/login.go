@@ -109,6 +109,7 @@ type Code struct {
 	AuthTime      time.Time
 	Asked         Asked
 	Consented     bool   // it needs the user's consent, which may be withdrawn meanwhile
+	Also          string // scopes that it takes consent to besides: claims of theirs were asked for
 	Pushed        string `json:"-"` // the pushed request that it uses up, see Push; empty if none
 	DPoPKey       string // dpop_jkt, RFC 9449 §10: the key whose proof has to come with the code
 }

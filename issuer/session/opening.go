@@ -46,7 +46,7 @@ func (o opening) redeem(tx Tx, c storedCode) (Grant, error) {
 		return Grant{}, &Dead{Revoked}
 	}
 	if c.Consented {
-		if err := checkConsent(tx, o.realm, l.user.UserID, c.ClientID, c.Scope); err != nil {
+		if err := checkConsent(tx, o.realm, l.user.UserID, c.ClientID, c.Scope+" "+c.Also); err != nil {
 			return Grant{}, err
 		}
 	}

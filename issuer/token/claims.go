@@ -37,6 +37,11 @@ type accessClaims struct {
 	Details json.RawMessage `json:"authorization_details,omitempty"` // RFC 9396 §9.1
 	Actor   json.RawMessage `json:"act,omitempty"`                   // RFC 8693 §4.1
 
+	// UserInfo are names of claims. No protocol has them in a token; but what
+	// was asked for belongs to one authorization of several that a session may
+	// have, as the scope does.
+	UserInfo []string `json:"userinfo_claims,omitempty"`
+
 	// Rev is the revision of the state that the token vouches for; always
 	// there, zero too: without it a token is judged by iat.
 	Rev revocation.Revision `json:"rev"`
@@ -106,7 +111,7 @@ func typeOf(b session.Binding) Kind {
 var reserved = map[string]bool{
 	"exp": true, "nbf": true, "iat": true, "auth_time": true, "jti": true, "iss": true, "aud": true, "sub": true, "typ": true,
 	"azp": true, "client_id": true, "sid": true, "session_state": true, "acr": true, "amr": true, "nonce": true,
-	"at_hash": true, "c_hash": true, "s_hash": true, "allowed-origins": true, "scope": true, "cnf": true, "rev": true,
+	"at_hash": true, "c_hash": true, "s_hash": true, "allowed-origins": true, "scope": true, "userinfo_claims": true, "cnf": true, "rev": true,
 	"authorization_details": true, "may_act": true, "act": true, "reuse_id": true, "gen": true,
 }
 

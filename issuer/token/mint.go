@@ -115,7 +115,7 @@ func (m *minting) access() (string, error) {
 		Issuer: m.r.Issuer, Audience: audience(m.o.Claims.Audience), Subject: m.g.User.UserID,
 		Type: typeOf(m.o.Binding), Client: m.o.Client.ClientID, ClientID: m.o.Client.ClientID,
 		SessionID: m.g.User.ID, ACR: m.g.User.ACR, AllowedOrigins: m.o.Client.AllowedOrigins,
-		Scope: m.g.Client.Scope, Confirmation: confirm(m.o.Binding), Details: m.g.Family.Asked.Details, Actor: m.o.Actor, Rev: m.g.Rev,
+		Scope: m.g.Client.Scope, Confirmation: confirm(m.o.Binding), Details: m.g.Family.Asked.Details, Actor: m.o.Actor, UserInfo: m.o.Claims.UserInfo, Rev: m.g.Rev,
 	}, m.o.Claims.Access)
 }
 

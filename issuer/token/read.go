@@ -104,6 +104,7 @@ func readClaims(payload []byte, r realm.Realm, h jose.Header, allowed []Kind) (R
 	}
 	if read.Kind == Access {
 		read.Binding = c.confirmation()
+		read.UserInfo = c.texts("userinfo_claims")
 	}
 	c.require(slices.Contains(allowed, read.Kind), "typ")
 	c.require(read.Kind == Access || h.Type == typJWT, "typ") // at+jwt is said of access tokens alone
@@ -134,6 +135,20 @@ func (c *reader) optional(name string) string {
 	s, ok := v.(string)
 	c.require(ok || !present, name)
 	return s
+}
+
+// texts is a list of strings, or nothing.
+func (c *reader) texts(name string) []string {
+	v, present := c.claims[name]
+	list, ok := v.([]any)
+	c.require(ok || !present, name)
+	var all []string
+	for _, v := range list {
+		s, ok := v.(string)
+		c.require(ok, name)
+		all = append(all, s)
+	}
+	return all
 }
 
 func (c *reader) number(name string) uint64 {

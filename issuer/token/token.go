@@ -87,6 +87,7 @@ type Claims struct {
 	Access   map[string]any
 	ID       map[string]any
 	Audience []string // of the access token; none: "account", as Keycloak (RFC 9068 §3 wants a default)
+	UserInfo []string // that UserInfo is to say beyond the scope, see Read
 }
 
 // Order is what is to be minted for a person.
@@ -160,6 +161,7 @@ type Read struct {
 	Expires    time.Time // zero: never (offline)
 	Expired    bool
 	Binding    session.Binding // access: what it is bound to (cnf)
+	UserInfo   []string        // access: claims that were named for UserInfo (OpenID Connect Core §5.5)
 	FamilyID   string          // refresh
 	Generation uint64          // refresh
 }

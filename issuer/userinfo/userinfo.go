@@ -131,7 +131,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		oauth.WriteError(w, err)
 		return
 	}
-	answer := h.c.Claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope}).UserInfo
+	answer := h.c.Claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope, Named: claims.Named{UserInfo: read.UserInfo}}).UserInfo
 	if alg := c.UserInfoAlgorithm(); alg != "" {
 		signed, err := h.c.Tokens.SignUserInfo(req.Context(), r, alg, c.ClientID, u.ID, answer)
 		if err != nil {
