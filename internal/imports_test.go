@@ -67,7 +67,7 @@ var table = map[string][]string{
 	"issuer/discovery":  with(ground, "issuer/keys", "internal/jose"),
 	"issuer/register":   with(ground, "issuer/client", "issuer/clientauth", "issuer/token"),
 
-	"issuer/backchannel": {"issuer/realm", "issuer/client", "issuer/session", "issuer/token"},
+	"issuer/backchannel": {"issuer/realm", "issuer/claims", "issuer/client", "issuer/session", "issuer/token"},
 
 	"issuer/sqlstore":  with(aggregates, "revocation"),
 	"issuer/storetest": with(aggregates, "revocation", "internal/jose"),

@@ -216,7 +216,7 @@ func New(c Config) (*Issuer, error) {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	i.messenger, err = backchannel.New(backchannel.Config{
-		Sessions: i.sessions, Realms: i.realms, Clients: i.clients, Tokens: i.tokens, HTTP: c.HTTP, Logger: c.Logger, Told: i.metrics.tell,
+		Sessions: i.sessions, Realms: i.realms, Clients: i.clients, Tokens: i.tokens, Claims: i.claims, HTTP: c.HTTP, Logger: c.Logger, Told: i.metrics.tell,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)

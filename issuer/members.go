@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/tegata/tegata/issuer/claims"
+	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/realm"
 )
 
@@ -81,6 +82,7 @@ func (file Realm) serviceAccount(clientID string) realm.Roles {
 
 // checkMappers finds mappers that would release nothing.
 func (file Realm) checkMappers() error {
+	r := realm.Realm{Settings: file.settings().WithDefaults()}
 	for _, scope := range file.ClientScopes {
 		if err := checkProtocol(scope.Protocol); err != nil {
 			return fmt.Errorf("realm %s: client scope %s: %w", file.Realm, scope.Name, err)
@@ -91,6 +93,11 @@ func (file Realm) checkMappers() error {
 	}
 	for _, c := range file.Clients {
 		if err := checkEach(c.ProtocolMappers); err != nil {
+			return fmt.Errorf("realm %s: client %s: %w", file.Realm, c.ClientID, err)
+		}
+		made := client.Client{Mappers: mappers(c.ProtocolMappers), RedirectURIs: c.RedirectURIs}
+		made.DefaultClientScopes, made.OptionalClientScopes = c.scopes(r.Settings)
+		if err := claims.CheckSubject(r, made); err != nil {
 			return fmt.Errorf("realm %s: client %s: %w", file.Realm, c.ClientID, err)
 		}
 	}

@@ -26,6 +26,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
@@ -76,6 +77,7 @@ type Config struct {
 	Realms   Realms
 	Clients  Clients
 	Tokens   Tokens
+	Claims   *claims.Maker
 	HTTP     *http.Client // redirects are not followed, whatever it says
 	Logger   *slog.Logger
 
@@ -100,7 +102,7 @@ type Messenger struct {
 
 // New checks the configuration.
 func New(c Config) (*Messenger, error) {
-	if c.Sessions == nil || c.Realms == nil || c.Clients == nil || c.Tokens == nil || c.HTTP == nil || c.Logger == nil || c.Told == nil {
+	if c.Sessions == nil || c.Realms == nil || c.Clients == nil || c.Tokens == nil || c.Claims == nil || c.HTTP == nil || c.Logger == nil || c.Told == nil {
 		return nil, errors.New("backchannel: every field of Config is required")
 	}
 	own := *c.HTTP
@@ -231,7 +233,7 @@ func (m *Messenger) deliver(ctx context.Context, r realm.Realm, n session.Notice
 	if !wanted || !c.Enabled {
 		return nil
 	}
-	l := token.Logout{ClientID: n.ClientID, Subject: n.UserID, RevokeOffline: to.RevokeOffline, Algorithm: c.IDTokenAlgorithm()}
+	l := token.Logout{ClientID: n.ClientID, Subject: m.c.Claims.Subject(r, c, n.UserID), RevokeOffline: to.RevokeOffline, Algorithm: c.IDTokenAlgorithm()}
 	if to.WithSession {
 		l.SessionID = n.SessionID
 	}

@@ -32,6 +32,7 @@ type Claims struct {
 	UserInfo      map[string]any // at UserInfo, without sub
 	Introspection map[string]any // at introspection
 	Audience      []string       // aud of access tokens; empty: the default
+	Subject       string         // sub, everywhere; of a person, see Maker.Subject
 }
 
 // granted is the claim of RFC 9396 §9, which is no mapper's to make up.
@@ -43,6 +44,7 @@ func (m *Maker) For(r Request) Claims {
 	p := m.plan(r.Realm, r.Client, r.Scope)
 	out := p.release(r)
 	p.releaseNamed(r, &out)
+	out.Subject = p.subject(r.User.ID)
 	return out
 }
 
@@ -96,6 +98,7 @@ func (p *plan) forAccount(r realm.Realm, c, account client.Client, scope string)
 		ID: account.ID, RealmID: account.RealmID, Username: name, Roles: account.ServiceAccount,
 	}})
 	out.Access[accountName], out.Introspection[accountName] = name, name
+	out.Subject = account.ID
 	return out
 }
 

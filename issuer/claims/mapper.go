@@ -38,8 +38,9 @@ var kinds = map[string]func(config) (rule, error){
 	"oidc-acr-mapper":             nothing,
 	"oidc-allowed-origins-mapper": nothing,
 
-	// What this adds is named by a request, if at all: see Ask.
+	// What these do is not done mint by mint: see Ask and Subject.
 	claimsParameter: nothing,
+	pairwise:        pairwiseSubject,
 }
 
 // Check finds what is wrong with a mapper of a realm or client.

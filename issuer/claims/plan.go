@@ -33,6 +33,8 @@ type plan struct {
 	rules []rule  // of granted scopes and the client, in the order in which they apply
 	named []named // what requests may name
 
+	subject func(userID string) string
+
 	once    sync.Once // see ForClient
 	account Claims
 }
@@ -71,7 +73,7 @@ func newPlan(r realm.Realm, c client.Client, scope string) *plan {
 	}
 	mappers = append(mappers, c.Mappers...)
 	slices.SortStableFunc(mappers, func(a, b realm.Mapper) int { return cmp.Compare(rank(a), rank(b)) })
-	p := &plan{named: namedOf(r, c)}
+	p := &plan{named: namedOf(r, c), subject: subjects(r, c)}
 	for _, m := range mappers {
 		if compiled, err := compile(m); err == nil {
 			p.rules = append(p.rules, compiled)

@@ -149,7 +149,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		GrantTypes:            h.c.GrantTypes,
 		ACRValues:             []string{"0", "1"},
 		ResponseTypes:         []string{"code"},
-		SubjectTypes:          []string{"public"},
+		SubjectTypes:          []string{"public", "pairwise"},
 		PromptValues:          []string{"none", "login", "consent"},
 		IDTokenAlgorithms:     signing,
 		ResponseModes:         h.c.ResponseModes,

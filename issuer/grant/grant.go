@@ -38,6 +38,7 @@ type Sessions interface {
 	PollDevice(ctx context.Context, r realm.Realm, clientID, code string) (session.Device, error)
 	Refresh(ctx context.Context, p session.Refreshing) (session.Grant, error)
 	Alive(ctx context.Context, sub session.Subject) error
+	Whose(ctx context.Context, sub session.Subject) (userID string, err error)
 	OpenDirect(ctx context.Context, d session.Direct) (session.Grant, error)
 	Exchange(ctx context.Context, e session.Exchanging) (session.Grant, error)
 }
@@ -283,7 +284,7 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 	}
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
 		Client: req.minting(), Grant: g, Kind: m.kind, Actor: m.actor, Nonce: m.nonce, NoRefresh: m.noRefresh, NoID: m.noID, Binding: req.binding,
-		Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience, UserInfo: named.UserInfo},
+		Subject: released.Subject, Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience, UserInfo: named.UserInfo},
 	})
 	if errors.Is(err, token.ErrSessionOver) {
 		return response{}, refused("Session not active", err)

@@ -30,10 +30,10 @@ func (h *Handler) refreshToken(ctx context.Context, req request) (response, erro
 		return response{}, err
 	}
 	g, err := h.c.Sessions.Refresh(ctx, session.Refreshing{
+		// Whose it is the session knows; sub is what the client calls them.
 		Realm:      req.realm,
 		SessionID:  read.Token.Session,
 		ClientID:   req.client.ClientID,
-		UserID:     read.Token.Subject,
 		FamilyID:   read.FamilyID,
 		Generation: read.Generation,
 		AccessLife: req.accessLife(), Limits: req.limits(), Binding: req.proved, Keep: req.client.FAPI(),

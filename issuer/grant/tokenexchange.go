@@ -35,7 +35,7 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 	if err := req.checkExchange(); err != nil {
 		return response{}, err
 	}
-	subject, err := h.subject(ctx, req)
+	subject, userID, err := h.subject(ctx, req)
 	if err != nil {
 		return response{}, err
 	}
@@ -57,7 +57,7 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 	if err != nil {
 		return response{}, err
 	}
-	released, err := h.release(ctx, req, releasing{userID: subject.Token.Subject, scope: scope})
+	released, err := h.release(ctx, req, releasing{userID: userID, scope: scope})
 	if err != nil {
 		return response{}, err
 	}
@@ -66,7 +66,7 @@ func (h *Handler) tokenExchange(ctx context.Context, req request) (response, err
 		return response{}, err
 	}
 	g, err := h.c.Sessions.Exchange(ctx, session.Exchanging{
-		Realm: req.realm, SessionID: subject.Token.Session, UserID: subject.Token.Subject,
+		Realm: req.realm, SessionID: subject.Token.Session, UserID: userID,
 		ClientID: req.client.ClientID, Scope: scope, AccessLife: req.accessLife(), Limits: req.limits(),
 	})
 	if err != nil {
@@ -123,25 +123,32 @@ func (req request) withOpenID() request {
 	return req
 }
 
-// subject is the live access token that is to be exchanged: sent to the caller,
-// or issued to it.
-func (h *Handler) subject(ctx context.Context, req request) (token.Read, error) {
-	read, err := h.c.Tokens.Read(ctx, req.realm, req.form["subject_token"])
+// subject is the live access token that is to be exchanged, sent to the caller
+// or issued to it, and whose it is: nobody's, if it is a client's own.
+func (h *Handler) subject(ctx context.Context, req request) (read token.Read, userID string, err error) {
+	read, err = h.c.Tokens.Read(ctx, req.realm, req.form["subject_token"])
 	if err != nil && !errors.Is(err, token.ErrInvalid) {
-		return token.Read{}, err
+		return read, "", err
 	}
 	if err != nil || read.Kind != token.Access || read.Expired {
-		return token.Read{}, invalidSubject(err)
+		return read, "", invalidSubject(err)
 	}
-	if err := h.c.Sessions.Alive(ctx, session.Subject{Realm: req.realm, Token: read.Token}); err != nil {
-		return token.Read{}, subjectError(err)
+	issuedTo, err := h.c.Directory.ByClientID(ctx, req.realm, read.Token.Client)
+	if err != nil && !errors.Is(err, client.ErrNotFound) {
+		return read, "", err
+	}
+	userID, err = h.c.Sessions.Whose(ctx, session.Subject{Realm: req.realm, Token: read.Token, Named: func(userID string) bool {
+		return h.c.Claims.Subject(req.realm, issuedTo, userID) == read.Token.Subject
+	}})
+	if err != nil {
+		return read, "", subjectError(err)
 	}
 	if read.Token.Client != req.client.ClientID && !slices.Contains(read.Audience, req.client.ClientID) {
-		return token.Read{}, &oauth.Error{
+		return read, "", &oauth.Error{
 			Code: oauth.CodeAccessDenied, Description: "Client is not within the token audience", Status: http.StatusForbidden,
 		}
 	}
-	return read, nil
+	return read, userID, nil
 }
 
 // target is where the new token is to be used: every audience and resource that

@@ -43,7 +43,7 @@ type Tokens interface {
 
 // Sessions says whether a token is alive; session.Sessions does.
 type Sessions interface {
-	Alive(ctx context.Context, sub session.Subject) error
+	Whose(ctx context.Context, sub session.Subject) (userID string, err error)
 }
 
 // Users finds people; user.Users does.
@@ -123,8 +123,16 @@ func (h *Handler) answer(req *http.Request, r realm.Realm) (map[string]any, erro
 	if why := unfit(caller, read, hint); why != "" {
 		return h.inactive(req, caller, read, why), nil
 	}
-	err = h.c.Sessions.Alive(req.Context(), session.Subject{
+	issuedTo, err := h.c.Issued.ByClientID(req.Context(), r, read.Token.Client)
+	if errors.Is(err, client.ErrNotFound) {
+		return h.inactive(req, caller, read, err.Error()), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	userID, err := h.c.Sessions.Whose(req.Context(), session.Subject{
 		Realm: r, Token: read.Token, FamilyID: read.FamilyID, Generation: read.Generation,
+		Named: func(userID string) bool { return h.c.Claims.Subject(r, issuedTo, userID) == read.Token.Subject },
 	})
 	var dead *session.Dead
 	if errors.As(err, &dead) {
@@ -133,7 +141,7 @@ func (h *Handler) answer(req *http.Request, r realm.Realm) (map[string]any, erro
 	if err != nil {
 		return nil, err
 	}
-	now, err := h.released(req.Context(), r, read)
+	now, err := h.released(req.Context(), r, issuedTo, userID, read)
 	if errors.Is(err, user.ErrNotFound) || errors.Is(err, client.ErrNotFound) {
 		return h.inactive(req, caller, read, err.Error()), nil
 	}
@@ -146,18 +154,14 @@ func (h *Handler) answer(req *http.Request, r realm.Realm) (map[string]any, erro
 // released is what the token's client is told about the person now: a role that
 // was taken away is not in it, whatever the token says. Refresh and ID tokens
 // are what they are.
-func (h *Handler) released(ctx context.Context, r realm.Realm, read token.Read) (map[string]any, error) {
+func (h *Handler) released(ctx context.Context, r realm.Realm, c client.Client, userID string, read token.Read) (map[string]any, error) {
 	if read.Kind != token.Access {
 		return nil, nil
-	}
-	c, err := h.c.Issued.ByClientID(ctx, r, read.Token.Client)
-	if err != nil {
-		return nil, err
 	}
 	if id, ok := claims.Account(read.Claims); ok && read.Token.Session == "" {
 		return h.account(ctx, r, c, id, read)
 	}
-	u, err := h.c.Users.ByID(ctx, r, read.Token.Subject)
+	u, err := h.c.Users.ByID(ctx, r, userID)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,9 @@ import (
 type Subject struct {
 	Realm realm.Realm
 	Token revocation.Token
+	// Named reports whether sub is what the token's client knows a user by; nil:
+	// it is the user's id.
+	Named func(userID string) bool
 	// Refresh tokens also name their family.
 	FamilyID   string
 	Generation uint64
@@ -27,8 +30,19 @@ type Subject struct {
 // A refresh token is alive if Refresh would take it; one that was rotated
 // lives on through its grace.
 func (s *Sessions) Alive(ctx context.Context, sub Subject) error {
+	_, err := s.Whose(ctx, sub)
+	return err
+}
+
+// Whose is Alive, and says whose the token is: a user's id, or nothing if it
+// is a client's own.
+func (s *Sessions) Whose(ctx context.Context, sub Subject) (userID string, err error) {
 	now := s.now()
-	err := s.store.Read(ctx, func(v View) error {
+	named := sub.Named
+	if named == nil {
+		named = func(userID string) bool { return userID == sub.Token.Subject }
+	}
+	err = s.store.Read(ctx, func(v View) error {
 		t := sub.Token
 		st, err := standing(v, sub.Realm, t.Client)
 		if err != nil {
@@ -37,10 +51,14 @@ func (s *Sessions) Alive(ctx context.Context, sub Subject) error {
 		if t.Session == "" {
 			return records(v, t)
 		}
-		l, err := st.live(v, t.Session, t.Subject, t.Client, now)
+		l, err := st.live(v, t.Session, t.Client, now)
 		if err != nil {
 			return err
 		}
+		if !named(l.user.UserID) {
+			return &Dead{NoSession}
+		}
+		userID = l.user.UserID
 		if sub.FamilyID == "" {
 			return records(v, t)
 		}
@@ -50,7 +68,10 @@ func (s *Sessions) Alive(ctx context.Context, sub Subject) error {
 		}
 		return err
 	})
-	return outcome(err, "checking a token")
+	if err != nil {
+		return "", outcome(err, "checking a token")
+	}
+	return userID, nil
 }
 
 // outcome leaves a verdict alone and says of a failure where it happened.
@@ -103,16 +124,12 @@ type living struct {
 	limits       Limits // of client sessions, in this realm; set where one is touched
 }
 
-// live is *Dead unless a client session is alive. An empty subject stands for
-// whoever the session is of.
-func (st standings) live(v View, sid, subject, clientID string, now time.Time) (living, error) {
+// live is *Dead unless a client session is alive.
+func (st standings) live(v View, sid, clientID string, now time.Time) (living, error) {
 	l := living{standings: st}
 	var err error
 	if l.user, l.userStanding, err = liveUser(v, st.realm, st.realmStanding, sid, now); err != nil {
 		return l, err
-	}
-	if subject != "" && l.user.UserID != subject {
-		return l, &Dead{NoSession}
 	}
 	l.client, err = v.ClientSession(sid, clientID)
 	switch {

@@ -142,10 +142,12 @@ func (s *Sessions) End(ctx context.Context, r realm.Realm, sid string, why revoc
 	return rev, nil
 }
 
-// EndUser kills everything older than now of a subject: one record, and the
-// user's sessions. With revocation.ReasonDisabled, here and in EndClient and
-// EndRealm, the same commit disables it: no moment and no crash lies between
-// "nothing new" and "nothing old".
+// EndUser kills everything older than now of a user: the sessions, and by one
+// record all tokens that say who the user is. Those whose sub is known to their
+// client alone say only their session: so there is a record for each session
+// that has an access token left, too. With revocation.ReasonDisabled, here and
+// in EndClient and EndRealm, the same commit disables it: no moment and no crash
+// lies between "nothing new" and "nothing old".
 func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, why revocation.Reason) (revocation.Revision, error) {
 	defer s.signal()
 	now := s.now()
@@ -156,6 +158,13 @@ func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, wh
 		}
 		for _, u := range all {
 			if err := notify(tx, u, why, now); err != nil {
+				return Standing{}, err
+			}
+			if now.After(u.MaxAccessExp.Add(leeway)) { // the clock of who checks may be behind
+				continue
+			}
+			target := revocation.Target{Kind: revocation.KindSession, ID: u.ID}
+			if err := tx.Revoke(r.ID, record(r, target, u.MaxAccessExp, why, now)); err != nil {
 				return Standing{}, err
 			}
 		}

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func TestEnd(t *testing.T) {
 			func(w *world, _ string) (revocation.Revision, error) {
 				return w.EndUser(w.t.Context(), w.realm, "u-1", revocation.ReasonRevoked)
 			},
-			[]revocation.Target{{Kind: revocation.KindSubject, ID: "u-1"}},
+			[]revocation.Target{{Kind: sso, ID: "FIRST"}, {Kind: sso, ID: "SECOND"}, {Kind: revocation.KindSubject, ID: "u-1"}},
 			"", "",
 		},
 		"a client": {
@@ -87,12 +88,15 @@ func TestEnd(t *testing.T) {
 				cookies = append(cookies, cookie)
 			}
 			sid := grants[0].User.ID
+			both := []string{sid, grants[2].User.ID}
+			slices.Sort(both)
+			ids := strings.NewReplacer("SID", sid, "FIRST", both[0], "SECOND", both[1])
 			w.pass(time.Second)
 			rev := w.rev(tt.end(w, sid))
 
 			var want []revocation.Record
 			for i, target := range tt.revoked {
-				target.ID = strings.ReplaceAll(target.ID, "SID", sid)
+				target.ID = ids.Replace(target.ID)
 				want = append(want, revocation.Record{
 					Revision: revocation.Revision(i + 1), Issuer: w.realm.Issuer, Target: target, IssuedBefore: w.now,
 					ExpiresAt: noon.Add(life + time.Minute), Reason: revocation.ReasonRevoked,
@@ -267,4 +271,19 @@ func TestEveryEndIsLogged(t *testing.T) {
 			t.Errorf("a secret is logged:\n%s", w.log.String())
 		}
 	}
+}
+
+// TestAUsersEndSaysNoMoreThanItMust: a session whose access tokens have all
+// expired needs no record.
+func TestAUsersEndSaysNoMoreThanItMust(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.login()
+	w.pass(life + 3*time.Minute)
+	w.rev(w.EndUser(t.Context(), w.realm, "u-1", revocation.ReasonDisabled))
+	var targets []revocation.Target
+	for _, r := range w.records() {
+		targets = append(targets, r.Target)
+	}
+	diff(t, "the log", []revocation.Target{{Kind: revocation.KindSubject, ID: "u-1"}}, targets)
 }

@@ -50,7 +50,7 @@ type Refreshing struct {
 	Realm      realm.Realm
 	SessionID  string
 	ClientID   string
-	UserID     string
+	UserID     string // empty: whoever the session is of
 	FamilyID   string
 	Generation uint64
 	AccessLife time.Duration
@@ -128,7 +128,10 @@ func (p Refreshing) read(v View, now time.Time) (living, Family, error) {
 	if err != nil {
 		return living{}, Family{}, err
 	}
-	l, err := st.live(v, p.SessionID, p.UserID, p.ClientID, now)
+	l, err := st.live(v, p.SessionID, p.ClientID, now)
+	if err == nil && p.UserID != "" && p.UserID != l.user.UserID {
+		err = &Dead{NoSession}
+	}
 	if err != nil {
 		return living{}, Family{}, err
 	}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -105,6 +106,9 @@ func (m *minting) prefix() string {
 	return "onrt"
 }
 
+// subject is in every token: one that said the user's id would undo the others.
+func (m *minting) subject() string { return cmp.Or(m.o.Subject, m.g.User.UserID) }
+
 func (m *minting) access() (string, error) {
 	id, err := m.t.newID(m.prefix() + m.o.Kind)
 	if err != nil {
@@ -112,7 +116,7 @@ func (m *minting) access() (string, error) {
 	}
 	return sign(m.signer, accessType(m.r), accessClaims{
 		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
-		Issuer: m.r.Issuer, Audience: audience(m.o.Claims.Audience), Subject: m.g.User.UserID,
+		Issuer: m.r.Issuer, Audience: audience(m.o.Claims.Audience), Subject: m.subject(),
 		Type: typeOf(m.o.Binding), Client: m.o.Client.ClientID, ClientID: m.o.Client.ClientID,
 		SessionID: m.g.User.ID, ACR: m.g.User.ACR, AllowedOrigins: m.o.Client.AllowedOrigins,
 		Scope: m.g.Client.Scope, Confirmation: confirm(m.o.Binding), Details: m.g.Family.Asked.Details, Actor: m.o.Actor, UserInfo: m.o.Claims.UserInfo, Rev: m.g.Rev,
@@ -130,7 +134,7 @@ func (m *minting) id(ctx context.Context, accessToken string) (string, error) {
 	}
 	return sign(signer, typJWT, idClaims{
 		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
-		Issuer: m.r.Issuer, Audience: m.o.Client.ClientID, Subject: m.g.User.UserID,
+		Issuer: m.r.Issuer, Audience: m.o.Client.ClientID, Subject: m.subject(),
 		Type: ID, Client: m.o.Client.ClientID, Nonce: m.o.Nonce, SessionID: m.g.User.ID,
 		TokenHash: tokenHash(signer.Algorithm, accessToken), ACR: m.g.User.ACR, Actor: m.o.Actor, Rev: m.g.Rev,
 	}, m.o.Claims.ID)
@@ -148,7 +152,7 @@ func (m *minting) refresh(ctx context.Context) (string, time.Duration, error) {
 	exp := refreshEnd(m.g)
 	payload, err := json.Marshal(refreshClaims{
 		Expires: exp, IssuedAt: m.g.Family.Rotated.Unix(), ID: refreshID(key, m.g.Family),
-		Issuer: m.r.Issuer, Audience: m.r.Issuer, Subject: m.g.User.UserID,
+		Issuer: m.r.Issuer, Audience: m.r.Issuer, Subject: m.subject(),
 		Type: kind, Client: m.o.Client.ClientID, SessionID: m.g.User.ID, Scope: m.g.Client.Scope,
 		FamilyID: m.g.Family.ID, Generation: m.g.Family.Generation,
 	})

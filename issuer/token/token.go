@@ -94,6 +94,7 @@ type Claims struct {
 type Order struct {
 	Client  Client
 	Grant   session.Grant
+	Subject string          // sub, what the client knows the user by; empty: the user's id
 	Kind    string          // two letters of the jti, Keycloak's: ac code, rt refresh, ro password, dg device, te exchange, ag assertion
 	Nonce   string          // of the authorization request; empty on refresh
 	Binding session.Binding // what the access token is bound to (cnf)

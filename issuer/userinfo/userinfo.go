@@ -35,7 +35,7 @@ type Tokens interface {
 
 // Sessions says whether a token is alive; session.Sessions does.
 type Sessions interface {
-	Alive(ctx context.Context, sub session.Subject) error
+	Whose(ctx context.Context, sub session.Subject) (userID string, err error)
 }
 
 // Users finds people; user.Users does.
@@ -105,14 +105,9 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		h.refuse(w, r, shown, err)
 		return
 	}
-	read, err := h.authorize(req, r, shown)
+	read, c, userID, err := h.authorize(req, r, shown)
 	if err != nil {
 		h.refuse(w, r, shown, err)
-		return
-	}
-	c, err := h.c.Clients.ByClientID(req.Context(), r, read.Token.Client)
-	if err != nil {
-		oauth.WriteError(w, fmt.Errorf("finding the token's client: %w", err))
 		return
 	}
 	if !clientauth.AllowOrigin(w, req, c) {
@@ -122,7 +117,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		h.refuse(w, r, shown, err)
 		return
 	}
-	u, err := h.c.Users.ByID(req.Context(), r, read.Token.Subject)
+	u, err := h.c.Users.ByID(req.Context(), r, userID)
 	if errors.Is(err, user.ErrNotFound) {
 		h.refuse(w, r, shown, invalidToken("user_not_found", err))
 		return
@@ -131,9 +126,10 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		oauth.WriteError(w, err)
 		return
 	}
-	answer := h.c.Claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope, Named: claims.Named{UserInfo: read.UserInfo}}).UserInfo
+	released := h.c.Claims.For(claims.Request{Realm: r, Client: c, User: u, Scope: read.Scope, Named: claims.Named{UserInfo: read.UserInfo}})
+	answer := released.UserInfo
 	if alg := c.UserInfoAlgorithm(); alg != "" {
-		signed, err := h.c.Tokens.SignUserInfo(req.Context(), r, alg, c.ClientID, u.ID, answer)
+		signed, err := h.c.Tokens.SignUserInfo(req.Context(), r, alg, c.ClientID, released.Subject, answer)
 		if err != nil {
 			oauth.WriteError(w, err)
 			return
@@ -142,7 +138,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		return
 	}
 	maps.DeleteFunc(answer, func(name string, _ any) bool { return token.Reserved(name) })
-	answer["sub"] = u.ID
+	answer["sub"] = released.Subject
 	oauth.WriteJSON(w, http.StatusOK, answer)
 }
 
@@ -155,8 +151,28 @@ func writeJWT(w http.ResponseWriter, compact string) {
 	io.WriteString(w, compact) //nolint:errcheck // the caller has gone; nobody is left to tell
 }
 
-// authorize returns the live access token of a request.
-func (h *Handler) authorize(req *http.Request, r realm.Realm, shown credential) (token.Read, error) {
+// authorize returns the live access token of a request, its client and whose
+// it is.
+func (h *Handler) authorize(req *http.Request, r realm.Realm, shown credential) (read token.Read, c client.Client, userID string, err error) {
+	if read, err = h.accessToken(req, r, shown); err != nil {
+		return read, c, "", err
+	}
+	c, err = h.c.Clients.ByClientID(req.Context(), r, read.Token.Client)
+	if err != nil && !errors.Is(err, client.ErrNotFound) {
+		return read, c, "", fmt.Errorf("finding the token's client: %w", err)
+	}
+	userID, err = h.c.Sessions.Whose(req.Context(), session.Subject{Realm: r, Token: read.Token, Named: func(userID string) bool {
+		return h.c.Claims.Subject(r, c, userID) == read.Token.Subject
+	}})
+	var dead *session.Dead
+	if errors.As(err, &dead) {
+		err = invalidToken(deadText(dead.Why), err)
+	}
+	return read, c, userID, err
+}
+
+// accessToken reads the access token of a request.
+func (h *Handler) accessToken(req *http.Request, r realm.Realm, shown credential) (token.Read, error) {
 	read, err := h.c.Tokens.Read(req.Context(), r, shown.token)
 	if err != nil && !errors.Is(err, token.ErrInvalid) {
 		return token.Read{}, err
@@ -167,12 +183,7 @@ func (h *Handler) authorize(req *http.Request, r realm.Realm, shown credential) 
 	if !slices.Contains(strings.Fields(read.Scope), "openid") {
 		return token.Read{}, &refusal{http.StatusForbidden, "insufficient_scope", "Missing openid scope", nil}
 	}
-	err = h.c.Sessions.Alive(req.Context(), session.Subject{Realm: r, Token: read.Token})
-	var dead *session.Dead
-	if errors.As(err, &dead) {
-		return token.Read{}, invalidToken(deadText(dead.Why), err)
-	}
-	return read, err
+	return read, nil
 }
 
 func deadText(why string) string {
