@@ -39,7 +39,7 @@ func (i *Issuer) Import(ctx context.Context, file Realm) error {
 		return fmt.Errorf("importing realm %s: %w", file.Realm, err)
 	}
 	for _, c := range file.Clients {
-		if err := i.importClient(ctx, r, c, file.serviceAccount(c.ClientID)); err != nil {
+		if err := i.importClient(ctx, r, c, file.given(c.ClientID)); err != nil {
 			return fmt.Errorf("importing client %s of realm %s: %w", c.ClientID, file.Realm, err)
 		}
 	}
@@ -83,7 +83,7 @@ func (file Realm) check() error {
 			return fmt.Errorf("realm %s: a lifetime or count is negative", file.Realm)
 		}
 	}
-	return errors.Join(file.checkAttributes(), file.checkClients(), file.checkUsers(), file.checkMappers(), file.checkMembers())
+	return errors.Join(file.checkAttributes(), file.checkClients(), file.checkUsers(), file.checkMappers(), file.checkScopeMappings(), file.checkMembers())
 }
 
 // Attributes of a realm that are settings, as in Keycloak.
@@ -227,17 +227,18 @@ func (file Realm) settings() realm.Settings {
 			Name: scope.Name, Attributes: scope.Attributes, Mappers: mappers(scope.ProtocolMappers),
 		})
 	}
-	s.Roles, s.Groups = file.Roles.definitions(), groups(file.Groups)
+	file.mapScopes(&s)
+	s.Roles, s.Groups = file.definitions(), groups(file.Groups)
 	return s
 }
 
-func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client, account realm.Roles) error {
+func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client, g given) error {
 	old, err := i.clients.ByClientID(ctx, r, file.ClientID)
 	known := err == nil
 	if err != nil && !errors.Is(err, client.ErrNotFound) {
 		return err
 	}
-	c, err := file.over(old, r, account)
+	c, err := file.over(old, r, g)
 	for _, alg := range []jose.Algorithm{c.AccessTokenAlgorithm(), c.IDTokenAlgorithm()} {
 		if alg = cmp.Or(alg, r.Settings.SigningAlgorithm); err == nil && !c.Signs(alg) {
 			err = fmt.Errorf("its tokens would be signed with %s, which its profile forbids", alg)
@@ -263,7 +264,7 @@ func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client, a
 }
 
 // over is the client as the file wants it, on top of what the store has.
-func (file Client) over(old client.Client, r realm.Realm, account realm.Roles) (client.Client, error) {
+func (file Client) over(old client.Client, r realm.Realm, g given) (client.Client, error) {
 	c := old
 	c.RealmID = r.ID
 	c.ClientID = file.ClientID
@@ -281,7 +282,7 @@ func (file Client) over(old client.Client, r realm.Realm, account realm.Roles) (
 	c.DefaultClientScopes, c.OptionalClientScopes = file.scopes(r.Settings)
 	c.Mappers = mappers(file.ProtocolMappers)
 	c.FullScopeAllowed = file.FullScopeAllowed
-	c.ServiceAccount = account
+	c.ServiceAccount, c.ScopeRoles = g.account, g.scope
 	c.Audience = file.Audience
 	c.FrontchannelLogout = file.FrontchannelLogout
 	c.JWKSURI = file.JWKSURI

@@ -2,6 +2,9 @@ package issuer
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
@@ -40,9 +43,18 @@ func (m ProtocolMapper) mapper() realm.Mapper {
 	return realm.Mapper{Name: m.Name, Type: m.ProtocolMapper, Config: m.Config}
 }
 
-func (file Roles) definitions() realm.RoleDefinitions {
-	defined := realm.RoleDefinitions{Realm: roles(file.Realm)}
-	for id, list := range file.Client {
+// definitions are the roles of the file, and the realm's default role.
+func (file Realm) definitions() realm.RoleDefinitions {
+	defined := realm.RoleDefinitions{Realm: roles(file.Roles.Realm)}
+	name := file.defaultRole()
+	i := slices.IndexFunc(defined.Realm, func(r realm.Role) bool { return r.Name == name })
+	if i < 0 {
+		i = len(defined.Realm)
+		defined.Realm = append(defined.Realm, realm.Role{Name: name, Composites: everybodys()})
+	}
+	composites := &defined.Realm[i].Composites
+	composites.Realm = slices.Concat(composites.Realm, file.DefaultRoles)
+	for id, list := range file.Roles.Client {
 		if defined.Client == nil {
 			defined.Client = make(map[string][]realm.Role)
 		}
@@ -68,6 +80,98 @@ func groups(file []Group) []realm.Group {
 		})
 	}
 	return all
+}
+
+// defaultRole is the name of the realm's default role.
+func (file Realm) defaultRole() string {
+	if file.DefaultRole != nil {
+		return file.DefaultRole.Name
+	}
+	return "default-roles-" + strings.ToLower(file.Realm)
+}
+
+// everybodys is what is in the default role of a fresh realm (Keycloak 26).
+func everybodys() realm.Roles {
+	return realm.Roles{
+		Realm:  []string{"offline_access", "uma_authorization"},
+		Client: map[string][]string{"account": {"manage-account", "view-profile"}},
+	}
+}
+
+// given is what other parts of a realm file give to a client.
+type given struct{ account, scope realm.Roles }
+
+func (file Realm) given(clientID string) given {
+	return given{file.serviceAccount(clientID), file.mapped(func(m ScopeMapping) bool { return m.Client == clientID })}
+}
+
+// mapped are the roles of the scope mappings that are meant.
+func (file Realm) mapped(meant func(ScopeMapping) bool) realm.Roles {
+	var all realm.Roles
+	for _, m := range file.ScopeMappings {
+		if meant(m) {
+			all.Realm = append(all.Realm, m.Roles...)
+		}
+	}
+	for id, mappings := range file.ClientScopeMappings {
+		for _, m := range mappings {
+			if !meant(m) {
+				continue
+			}
+			if all.Client == nil {
+				all.Client = make(map[string][]string)
+			}
+			all.Client[id] = append(all.Client[id], m.Roles...)
+		}
+	}
+	return all
+}
+
+// mapScopes gives the client scopes of s the roles of the file's mappings. One
+// that is built in is then the realm's own.
+func (file Realm) mapScopes(s *realm.Settings) {
+	done := make(map[string]bool)
+	for _, m := range file.allMappings() {
+		name := m.ClientScope
+		scope, ok := s.ClientScope(name)
+		if !ok || done[name] {
+			continue
+		}
+		done[name] = true
+		scope.Roles = file.mapped(func(m ScopeMapping) bool { return m.ClientScope == name })
+		if i := slices.IndexFunc(s.ClientScopes, func(c realm.ClientScope) bool { return c.Name == name }); i >= 0 {
+			s.ClientScopes[i] = scope
+		} else {
+			s.ClientScopes = append(s.ClientScopes, scope)
+		}
+	}
+}
+
+func (file Realm) allMappings() []ScopeMapping {
+	all := slices.Clone(file.ScopeMappings)
+	for _, id := range slices.Sorted(maps.Keys(file.ClientScopeMappings)) {
+		all = append(all, file.ClientScopeMappings[id]...)
+	}
+	return all
+}
+
+// checkScopeMappings finds mappings to what is not there.
+func (file Realm) checkScopeMappings() error {
+	s := file.settings()
+	for _, m := range file.allMappings() {
+		switch _, isScope := s.ClientScope(m.ClientScope); {
+		case (m.Client == "") == (m.ClientScope == ""):
+			return fmt.Errorf("realm %s: a scope mapping is of a client or of a clientScope", file.Realm)
+		case m.ClientScope != "" && !isScope:
+			return fmt.Errorf("realm %s: scope mapping: there is no client scope %q", file.Realm, m.ClientScope)
+		case m.Client != "" && !slices.ContainsFunc(file.Clients, func(c Client) bool { return c.ClientID == m.Client }):
+			return fmt.Errorf("realm %s: scope mapping: there is no client %q", file.Realm, m.Client)
+		}
+	}
+	if file.DefaultRole != nil && file.DefaultRole.Name == "" {
+		return fmt.Errorf("realm %s: defaultRole has no name", file.Realm)
+	}
+	return nil
 }
 
 // serviceAccount are the roles of a client that acts for itself.

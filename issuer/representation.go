@@ -50,6 +50,17 @@ type Realm struct {
 	Clients      []Client      `json:"clients,omitempty" yaml:"clients,omitempty"`
 	Users        []User        `json:"users,omitempty" yaml:"users,omitempty"`
 
+	// Of clients with fullScopeAllowed false: the roles, of the realm and by
+	// client id of clients, that tokens of a client or with a scope may name.
+	ScopeMappings       []ScopeMapping            `json:"scopeMappings,omitempty" yaml:"scopeMappings,omitempty"`
+	ClientScopeMappings map[string][]ScopeMapping `json:"clientScopeMappings,omitempty" yaml:"clientScopeMappings,omitempty"`
+
+	// DefaultRole names the role that has in it what everybody has: of a person
+	// of the file it is one of realmRoles, or not. Default: Keycloak's name, and
+	// what is in Keycloak's unless roles says otherwise.
+	DefaultRole  *Role    `json:"defaultRole,omitempty" yaml:"defaultRole,omitempty"`
+	DefaultRoles []string `json:"defaultRoles,omitempty" yaml:"defaultRoles,omitempty"` // more that are in it, as in Keycloak's older files
+
 	// The client scopes of clients that name none; default: Keycloak's.
 	DefaultDefaultClientScopes  []string `json:"defaultDefaultClientScopes,omitempty" yaml:"defaultDefaultClientScopes,omitempty"`
 	DefaultOptionalClientScopes []string `json:"defaultOptionalClientScopes,omitempty" yaml:"defaultOptionalClientScopes,omitempty"`
@@ -73,6 +84,14 @@ type ProtocolMapper struct {
 	ProtocolMapper  string            `json:"protocolMapper" yaml:"protocolMapper"`
 	ConsentRequired bool              `json:"consentRequired,omitempty" yaml:"consentRequired,omitempty"` // nothing reads it, here or in Keycloak
 	Config          map[string]string `json:"config,omitempty" yaml:"config,omitempty"`
+}
+
+// ScopeMapping are roles that tokens of a client or with a client scope may
+// name.
+type ScopeMapping struct {
+	Client      string   `json:"client,omitempty" yaml:"client,omitempty"`           // either this
+	ClientScope string   `json:"clientScope,omitempty" yaml:"clientScope,omitempty"` // or this
+	Roles       []string `json:"roles" yaml:"roles"`
 }
 
 // Roles are the roles of a realm and, by client id, of its clients.

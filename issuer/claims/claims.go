@@ -51,7 +51,7 @@ func (m *Maker) For(r Request) Claims {
 // release is what the mappers of the granted scopes and of the client release.
 func (p *plan) release(r Request) Claims {
 	out := newClaims()
-	b := &bearer{r: r, roles: effective(r)}
+	b := &bearer{r: r, roles: p.effective(r)}
 	b.add(r.Client.Audience...)
 	for _, release := range p.rules {
 		release(b, &out)
@@ -175,10 +175,14 @@ type roles struct {
 	client map[string]map[string]bool // by client id
 }
 
+func noRoles() roles {
+	return roles{realm: make(map[string]bool), client: make(map[string]map[string]bool)}
+}
+
 // effective are the roles of a person that the client's tokens may name: their
 // own, their groups' and all that are in those.
-func effective(r Request) roles {
-	all := roles{realm: make(map[string]bool), client: make(map[string]map[string]bool)}
+func (p *plan) effective(r Request) roles {
+	all := noRoles()
 	s := r.Realm.Settings
 	all.grant(s.Roles, r.User.Roles)
 	for _, path := range r.User.Groups {
@@ -186,14 +190,42 @@ func effective(r Request) roles {
 			all.grant(s.Roles, g.Roles)
 		}
 	}
-	if r.Client.AllRoles() {
-		return all
+	if p.scope != nil {
+		all.within(*p.scope, r.Client.ClientID)
 	}
-	own := roles{realm: make(map[string]bool), client: make(map[string]map[string]bool)}
-	if mine, ok := all.client[r.Client.ClientID]; ok {
-		own.client[r.Client.ClientID] = mine
+	return all
+}
+
+// scopeRoles are what the tokens of a client may name that may not name all:
+// what is mapped to it and to the scopes, what is in its own roles, and all that
+// are in those (Keycloak). Its own roles themselves it may name in any case.
+func scopeRoles(r realm.Realm, c client.Client, scopes []string) *roles {
+	if c.AllRoles() {
+		return nil
 	}
-	return own
+	may, defined := noRoles(), r.Settings.Roles
+	for _, own := range defined.Client[c.ClientID] {
+		may.grant(defined, realm.Roles{Client: map[string][]string{c.ClientID: {own.Name}}})
+	}
+	may.grant(defined, c.ScopeRoles)
+	for _, name := range scopes {
+		s, _ := r.Settings.ClientScope(name)
+		may.grant(defined, s.Roles)
+	}
+	return &may
+}
+
+// within takes away what is neither in may nor the client's.
+func (all roles) within(may roles, clientID string) {
+	maps.DeleteFunc(all.realm, func(name string, _ bool) bool { return !may.realm[name] })
+	for id, names := range all.client {
+		if id != clientID {
+			maps.DeleteFunc(names, func(name string, _ bool) bool { return !may.client[id][name] })
+		}
+		if len(names) == 0 {
+			delete(all.client, id)
+		}
+	}
 }
 
 // grant adds roles and what is in them; a circle of them ends where it began.

@@ -113,7 +113,7 @@ func (p *plan) releaseNamed(r Request, out *Claims) {
 		return
 	}
 	said := newClaims()
-	b := &bearer{r: r, roles: effective(r)}
+	b := &bearer{r: r, roles: p.effective(r)}
 	for _, n := range p.named {
 		if slices.Contains(r.Named.UserInfo, n.claim) || slices.Contains(r.Named.ID, n.claim) {
 			n.rule(b, &said)

@@ -34,6 +34,7 @@ type plan struct {
 	named []named // what requests may name
 
 	subject func(userID string) string
+	scope   *roles // see scopeRoles; nil: all
 
 	once    sync.Once // see ForClient
 	account Claims
@@ -67,13 +68,14 @@ func (m *Maker) plan(r realm.Realm, c client.Client, scope string) *plan {
 // understood releases nothing; Check keeps such out of realms.
 func newPlan(r realm.Realm, c client.Client, scope string) *plan {
 	var mappers []realm.Mapper
-	for _, name := range appliedScopes(r, c, scope) {
+	scopes := appliedScopes(r, c, scope)
+	for _, name := range scopes {
 		s, _ := r.Settings.ClientScope(name)
 		mappers = append(mappers, s.Mappers...)
 	}
 	mappers = append(mappers, c.Mappers...)
 	slices.SortStableFunc(mappers, func(a, b realm.Mapper) int { return cmp.Compare(rank(a), rank(b)) })
-	p := &plan{named: namedOf(r, c), subject: subjects(r, c)}
+	p := &plan{named: namedOf(r, c), subject: subjects(r, c), scope: scopeRoles(r, c, scopes)}
 	for _, m := range mappers {
 		if compiled, err := compile(m); err == nil {
 			p.rules = append(p.rules, compiled)

@@ -53,6 +53,7 @@ type Client struct {
 
 	Mappers          []realm.Mapper `json:"protocolMappers,omitempty"`  // besides those of its scopes
 	FullScopeAllowed *bool          `json:"fullScopeAllowed,omitempty"` // see AllRoles
+	ScopeRoles       realm.Roles    `json:"scopeMappings,omitzero"`     // beside its own, that its tokens may name if not all may
 	ServiceAccount   realm.Roles    `json:"serviceAccount,omitzero"`    // roles that it has when it acts for itself
 
 	FrontchannelLogout bool `json:"frontchannelLogout,omitempty"` // told of logouts by the browser, see FrontLogout

@@ -78,7 +78,8 @@ func (c Client) UserInfoAlgorithm() jose.Algorithm {
 }
 
 // AllRoles reports whether its tokens name every role that somebody has
-// (Keycloak's fullScopeAllowed, the default), or those of the client alone.
+// (Keycloak's fullScopeAllowed, the default), or only its own and those of
+// ScopeRoles and of the granted client scopes.
 func (c Client) AllRoles() bool { return c.FullScopeAllowed == nil || *c.FullScopeAllowed }
 
 // openID is the scope that every client may ask for: it is what makes a

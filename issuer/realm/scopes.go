@@ -12,6 +12,7 @@ type ClientScope struct {
 	Name       string            `json:"name"`
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Mappers    []Mapper          `json:"protocolMappers,omitempty"`
+	Roles      Roles             `json:"scopeMappings,omitzero"` // that it lets tokens name, of clients that may not name all
 }
 
 // Mapper is one of Keycloak's protocol mappers: it releases a claim, an
@@ -76,7 +77,7 @@ var builtIn = []ClientScope{
 		attribute("phoneNumber", "phone_number", "String"),
 		attribute("phoneNumberVerified", "phone_number_verified", "boolean"),
 	}},
-	{Name: "offline_access"},
+	{Name: "offline_access", Roles: Roles{Realm: []string{"offline_access"}}},
 	{Name: "microprofile-jwt", Mappers: []Mapper{
 		property("username", "upn", "String"),
 		everywhere("groups", "oidc-usermodel-realm-role-mapper", map[string]string{"claim.name": "groups", "multivalued": "true", "jsonType.label": "String"}),
