@@ -31,9 +31,11 @@ var realmName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // in the same commit. A crash half-way leaves a part of the file imported; the
 // next import does the rest.
 func (i *Issuer) Import(ctx context.Context, file Realm) error {
+	file, omitted := file.without()
 	if err := file.check(); err != nil {
 		return err
 	}
+	i.logOmitted(ctx, file.Realm, omitted)
 	r, err := i.importRealm(ctx, file)
 	if err != nil {
 		return fmt.Errorf("importing realm %s: %w", file.Realm, err)
@@ -99,6 +101,9 @@ func (file Realm) checkAttributes() error {
 		switch name {
 		case attrPARLifespan, attrDeviceLifespan, attrDeviceInterval:
 		default:
+			if fresh, ok := freshAttributes[name]; ok && fresh == value {
+				continue
+			}
 			return fmt.Errorf("realm %s: attribute %q is not known", file.Realm, name)
 		}
 		if n, err := strconv.Atoi(value); err != nil || n < 0 {
@@ -130,7 +135,10 @@ func (file Realm) checkClients() error {
 		if c.AccessTokenLifespan < 0 {
 			return fmt.Errorf("realm %s: client %s: accessTokenLifespan is negative", file.Realm, c.ClientID)
 		}
-		for _, uri := range c.RedirectURIs {
+		if err := c.checkExported(); err != nil {
+			return fmt.Errorf("realm %s: client %s: %w", file.Realm, c.ClientID, err)
+		}
+		for _, uri := range c.redirects() {
 			if !oauth.SafeRedirect(uri) {
 				return fmt.Errorf("realm %s: client %s: redirect URI %q is not absolute, has a fragment, or is not safe to redirect to", file.Realm, c.ClientID, uri)
 			}
@@ -272,12 +280,12 @@ func (file Client) over(old client.Client, r realm.Realm, g given) (client.Clien
 	c.Enabled = orTrue(file.Enabled)
 	c.PublicClient = file.PublicClient
 	c.ClientAuthenticatorType = file.ClientAuthenticatorType
-	c.StandardFlowEnabled = orTrue(file.StandardFlowEnabled)
+	c.StandardFlowEnabled = orTrue(file.StandardFlowEnabled) && !file.BearerOnly
 	c.ServiceAccountsEnabled = file.ServiceAccountsEnabled
 	c.DirectAccessGrantsEnabled = file.DirectAccessGrantsEnabled
 	c.ConsentRequired = file.ConsentRequired
-	c.RedirectURIs = file.RedirectURIs
-	c.PostLogoutRedirectURIs = file.PostLogoutRedirectURIs
+	c.RedirectURIs = file.redirects()
+	c.PostLogoutRedirectURIs = file.postLogout()
 	c.WebOrigins = file.WebOrigins
 	c.DefaultClientScopes, c.OptionalClientScopes = file.scopes(r.Settings)
 	c.Mappers = mappers(file.ProtocolMappers)

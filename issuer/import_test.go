@@ -39,7 +39,7 @@ func TestImportRefusesWhatCannotBeMeant(t *testing.T) {
 		{"a user twice", issuer.Realm{Realm: "x", Users: []issuer.User{{Username: "a"}, {Username: "a"}}}, "user a is there twice"},
 		{"an unknown mapper", issuer.Realm{Realm: "x", Clients: []issuer.Client{{ClientID: "a", ProtocolMappers: []issuer.ProtocolMapper{{Name: "m", ProtocolMapper: "oidc-magic-mapper"}}}}}, `"oidc-magic-mapper"`},
 		{"an unknown mapper of a scope", issuer.Realm{Realm: "x", ClientScopes: []issuer.ClientScope{{Name: "s", ProtocolMappers: []issuer.ProtocolMapper{{Name: "m", ProtocolMapper: "oidc-magic-mapper"}}}}}, `client scope s`},
-		{"another protocol", issuer.Realm{Realm: "x", ClientScopes: []issuer.ClientScope{{Name: "s", Protocol: "saml"}}}, `"saml"`},
+		{"another protocol", issuer.Realm{Realm: "x", ClientScopes: []issuer.ClientScope{{Name: "s", Protocol: "docker-v2"}}}, `"docker-v2"`},
 		{"a group that is not there", issuer.Realm{Realm: "x", Users: []issuer.User{{Username: "a", Groups: []string{"/g"}}}}, `"/g"`},
 		{"a service account of no client", issuer.Realm{Realm: "x", Users: []issuer.User{{Username: "a", ServiceAccountClientID: "c"}}}, `"c"`},
 		{"unknown credential", issuer.Realm{Realm: "x", Users: []issuer.User{{Username: "a", Credentials: []issuer.Credential{{Type: "otp", Value: "s3cret"}}}}}, "password"},

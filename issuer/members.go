@@ -199,7 +199,7 @@ func (file Realm) checkMappers() error {
 		if err := checkEach(c.ProtocolMappers); err != nil {
 			return fmt.Errorf("realm %s: client %s: %w", file.Realm, c.ClientID, err)
 		}
-		made := client.Client{Mappers: mappers(c.ProtocolMappers), RedirectURIs: c.RedirectURIs}
+		made := client.Client{Mappers: mappers(c.ProtocolMappers), RedirectURIs: c.redirects()}
 		made.DefaultClientScopes, made.OptionalClientScopes = c.scopes(r.Settings)
 		if err := claims.CheckSubject(r, made); err != nil {
 			return fmt.Errorf("realm %s: client %s: %w", file.Realm, c.ClientID, err)

@@ -69,9 +69,10 @@ type Realm struct {
 // ClientScope is a scope that clients of the realm may be given, besides the
 // built-in ones or instead of one.
 type ClientScope struct {
+	ID              string            `json:"id,omitempty" yaml:"id,omitempty"` // for readers of the file
 	Name            string            `json:"name" yaml:"name"`
 	Description     string            `json:"description,omitempty" yaml:"description,omitempty"` // for readers of the file
-	Protocol        string            `json:"protocol,omitempty" yaml:"protocol,omitempty"`       // "openid-connect" (default)
+	Protocol        string            `json:"protocol,omitempty" yaml:"protocol,omitempty"`       // "openid-connect" (default); with "saml" it is left out
 	Attributes      map[string]string `json:"attributes,omitempty" yaml:"attributes,omitempty"`   // include.in.token.scope
 	ProtocolMappers []ProtocolMapper  `json:"protocolMappers,omitempty" yaml:"protocolMappers,omitempty"`
 }
@@ -79,6 +80,7 @@ type ClientScope struct {
 // ProtocolMapper releases one claim, audience or role; see package claims for
 // the types.
 type ProtocolMapper struct {
+	ID              string            `json:"id,omitempty" yaml:"id,omitempty"` // for readers of the file
 	Name            string            `json:"name" yaml:"name"`
 	Protocol        string            `json:"protocol,omitempty" yaml:"protocol,omitempty"` // "openid-connect" (default)
 	ProtocolMapper  string            `json:"protocolMapper" yaml:"protocolMapper"`
@@ -102,11 +104,15 @@ type Roles struct {
 
 // Role is one role.
 type Role struct {
+	ID          string     `json:"id,omitempty" yaml:"id,omitempty"`                   // for readers of the file
+	ContainerID string     `json:"containerId,omitempty" yaml:"containerId,omitempty"` // for readers of the file
 	Name        string     `json:"name" yaml:"name"`
 	Description string     `json:"description,omitempty" yaml:"description,omitempty"` // for readers of the file
 	Composite   bool       `json:"composite,omitempty" yaml:"composite,omitempty"`     // as Composites say
 	ClientRole  bool       `json:"clientRole,omitempty" yaml:"clientRole,omitempty"`   // as its place says
 	Composites  Composites `json:"composites,omitzero" yaml:"composites,omitempty"`
+
+	Attributes map[string][]string `json:"attributes,omitempty" yaml:"attributes,omitempty"` // for readers of the file
 }
 
 // Composites are the roles that are in a role.
@@ -117,6 +123,7 @@ type Composites struct {
 
 // Group is one group of people.
 type Group struct {
+	ID          string              `json:"id,omitempty" yaml:"id,omitempty"` // for readers of the file
 	Name        string              `json:"name" yaml:"name"`
 	Path        string              `json:"path,omitempty" yaml:"path,omitempty"` // as its place says
 	Attributes  map[string][]string `json:"attributes,omitempty" yaml:"attributes,omitempty"`
@@ -158,6 +165,24 @@ type Client struct {
 	JWKSURI             string            `json:"jwksUri,omitempty" yaml:"jwksUri,omitempty"` // or where they are
 	AccessTokenLifespan int               `json:"accessTokenLifespan,omitempty" yaml:"accessTokenLifespan,omitempty"`
 	Attributes          map[string]string `json:"attributes,omitempty" yaml:"attributes,omitempty"`
+
+	Protocol   string `json:"protocol,omitempty" yaml:"protocol,omitempty"`     // "openid-connect" (default)
+	RootURL    string `json:"rootUrl,omitempty" yaml:"rootUrl,omitempty"`       // stands before redirect URIs that begin with a slash
+	BearerOnly bool   `json:"bearerOnly,omitempty" yaml:"bearerOnly,omitempty"` // nobody logs in at it: standardFlowEnabled false
+
+	// What is not there, and has to be as in a new client of Keycloak's.
+	ImplicitFlowEnabled               bool              `json:"implicitFlowEnabled,omitempty" yaml:"implicitFlowEnabled,omitempty"`
+	SurrogateAuthRequired             bool              `json:"surrogateAuthRequired,omitempty" yaml:"surrogateAuthRequired,omitempty"`
+	AuthenticationFlowBindingOverride map[string]string `json:"authenticationFlowBindingOverrides,omitempty" yaml:"authenticationFlowBindingOverrides,omitempty"`
+
+	// For readers of the file.
+	ID                        string `json:"id,omitempty" yaml:"id,omitempty"`
+	Description               string `json:"description,omitempty" yaml:"description,omitempty"`
+	BaseURL                   string `json:"baseUrl,omitempty" yaml:"baseUrl,omitempty"`
+	AdminURL                  string `json:"adminUrl,omitempty" yaml:"adminUrl,omitempty"`
+	AlwaysDisplayInConsole    bool   `json:"alwaysDisplayInConsole,omitempty" yaml:"alwaysDisplayInConsole,omitempty"`
+	NotBefore                 int64  `json:"notBefore,omitempty" yaml:"notBefore,omitempty"` // of tokens that Keycloak has issued
+	NodeReRegistrationTimeout int    `json:"nodeReRegistrationTimeout,omitempty" yaml:"nodeReRegistrationTimeout,omitempty"`
 }
 
 // User is one person of a realm file.

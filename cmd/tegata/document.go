@@ -47,6 +47,12 @@ func (e *configError) Hint() string { return e.fix }
 // decodeStrict decodes b into the struct that into points to. Unknown keys,
 // duplicate keys, wrong types and broken syntax are *configError.
 func decodeStrict(name string, b []byte, into any) (*document, error) {
+	return decodeStrictBut(name, b, into, nil)
+}
+
+// decodeStrictBut is decodeStrict for all keys of the file but those that apart
+// takes for itself, by their names on the outermost level and their values.
+func decodeStrictBut(name string, b []byte, into any, apart func(key string, value any) (bool, error)) (*document, error) {
 	d := &document{name: name, keys: map[string]*token.Token{}, paths: map[token.Position]string{}, texts: map[string]string{}}
 	if len(b) > maxDocument {
 		return d, &configError{where: name, what: fmt.Sprintf("larger than %d bytes", maxDocument)}
@@ -61,10 +67,44 @@ func decodeStrict(name string, b []byte, into any) (*document, error) {
 	if len(file.Docs) == 1 && file.Docs[0].Body != nil {
 		d.index("", file.Docs[0].Body)
 	}
-	if err := yaml.UnmarshalWithOptions(b, into, yaml.Strict()); err != nil {
+	if apart == nil || len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		if err := yaml.UnmarshalWithOptions(b, into, yaml.Strict()); err != nil {
+			return d, d.explain(err, into)
+		}
+		return d, nil
+	}
+	if err := d.setApart(file.Docs[0].Body, apart); err != nil {
+		return d, err
+	}
+	if err := yaml.NodeToValue(file.Docs[0].Body, into, yaml.Strict()); err != nil {
 		return d, d.explain(err, into)
 	}
 	return d, nil
+}
+
+// setApart takes keys out of a mapping.
+func (d *document) setApart(n ast.Node, apart func(key string, value any) (bool, error)) error {
+	m, ok := n.(*ast.MappingNode)
+	if !ok {
+		return nil
+	}
+	var rest []*ast.MappingValueNode
+	for _, v := range m.Values {
+		var value any
+		if err := yaml.NodeToValue(v.Value, &value); err != nil {
+			return d.explain(err, &value)
+		}
+		key := v.Key.GetToken().Value
+		taken, err := apart(key, value)
+		if err != nil {
+			return d.at(v.Key.String(), err.Error(), "take it out of the file if you can do without it")
+		}
+		if !taken {
+			rest = append(rest, v)
+		}
+	}
+	m.Values = rest
+	return nil
 }
 
 // index remembers where everything below n stands.

@@ -7,7 +7,8 @@ import (
 	"github.com/tegata/tegata/issuer"
 )
 
-// readRealms reads realm files, strictly: what the issuer would ignore is an error.
+// readRealms reads realm files, strictly: what the issuer would ignore is an
+// error, but for what an export of Keycloak's has that changes nothing.
 func readRealms(paths []string) ([]issuer.Realm, error) {
 	var realms []issuer.Realm
 	for _, path := range paths {
@@ -16,7 +17,7 @@ func readRealms(paths []string) ([]issuer.Realm, error) {
 			return nil, withHint(fmt.Errorf("reading a realm file: %w", err), "issuer.realms names it, relative to the configuration file")
 		}
 		var r issuer.Realm
-		doc, err := decodeStrict(path, b, &r)
+		doc, err := decodeStrictBut(path, b, &r, issuer.Foreign)
 		if err != nil {
 			return nil, err
 		}

@@ -32,6 +32,8 @@ type Claims struct {
 	UserInfo      map[string]any // at UserInfo, without sub
 	Introspection map[string]any // at introspection
 	Audience      []string       // aud of access tokens; empty: the default
+	Nonce         bool           // whether access tokens say it
+	SessionState  bool           // whether access tokens say sid as session_state, too
 	Subject       string         // sub, everywhere; of a person, see Maker.Subject
 }
 

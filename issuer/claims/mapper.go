@@ -40,7 +40,36 @@ var kinds = map[string]func(config) (rule, error){
 
 	// What these do is not done mint by mint: see Ask and Subject.
 	claimsParameter: nothing,
-	pairwise:        pairwiseSubject,
+
+	// For what old adapters of Keycloak look for.
+	"oidc-nonce-backwards-compatible-mapper": old(func(out *Claims) { out.Nonce = true }),
+	"oidc-session-state-mapper":              old(func(out *Claims) { out.SessionState = true }),
+
+	// What these are about is not here, see ReleasesNothing.
+	sessionNote:                           nothing,
+	"oidc-amr-mapper":                     nothing,
+	"oidc-organization-membership-mapper": nothing,
+	pairwise:                              pairwiseSubject,
+}
+
+// sessionNote is the mapper for notes of a user session, of which there are
+// none here.
+const sessionNote = "oidc-usersessionmodel-note-mapper"
+
+// always are the notes, under the claims' names, that tokens here state anyway.
+var always = map[string]string{"auth_time": "AUTH_TIME", "client_id": "client_id"}
+
+// ReleasesNothing reports whether a mapper is understood, but what it would
+// release is not here: Keycloak's notes, organizations, authenticators.
+func ReleasesNothing(m realm.Mapper) bool {
+	switch m.Type {
+	case sessionNote:
+		note, ok := always[m.Config["claim.name"]]
+		return !ok || m.Config["user.session.note"] != note
+	case "oidc-amr-mapper", "oidc-organization-membership-mapper":
+		return true
+	}
+	return false
 }
 
 // Check finds what is wrong with a mapper of a realm or client.
@@ -327,6 +356,16 @@ func audienceResolve(c config) (rule, error) {
 			}
 		}
 	}, nil
+}
+
+// old is a rule for access tokens that sets something of the protocol's.
+func old(set func(*Claims)) func(config) (rule, error) {
+	return func(c config) (rule, error) {
+		if c["access.token.claim"] == "false" {
+			return nothing(c)
+		}
+		return func(_ *bearer, out *Claims) { set(out) }, nil
+	}
 }
 
 func nothing(config) (rule, error) { return func(*bearer, *Claims) {}, nil }

@@ -71,7 +71,7 @@ func (c Client) checkRedirects() error {
 		}
 	}
 	for _, uri := range c.PostLogoutRedirectURIs {
-		if uri == sameAsRedirects {
+		if uri == sameAsRedirects || uri == noRedirects {
 			continue
 		}
 		if err := checkRedirect(uri); err != nil {

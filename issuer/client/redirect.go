@@ -17,6 +17,9 @@ func (c Client) AllowsRedirect(uri string) bool { return registered(c.RedirectUR
 // sameAsRedirects in PostLogoutRedirectURIs stands for the redirect URIs.
 const sameAsRedirects = "+"
 
+// noRedirects in PostLogoutRedirectURIs: there are none (Keycloak 26).
+const noRedirects = "-"
+
 // AllowsPostLogout is AllowsRedirect for post_logout_redirect_uri; "+" stands
 // for the redirect URIs, and so does an empty list (Keycloak 26).
 func (c Client) AllowsPostLogout(uri string) bool {
@@ -25,7 +28,7 @@ func (c Client) AllowsPostLogout(uri string) bool {
 			return true
 		}
 	}
-	return uri != sameAsRedirects && registered(c.PostLogoutRedirectURIs, uri)
+	return uri != sameAsRedirects && uri != noRedirects && registered(c.PostLogoutRedirectURIs, uri)
 }
 
 func registered(list []string, uri string) bool {

@@ -284,7 +284,7 @@ func (h *Handler) mintUser(ctx context.Context, req request, g session.Grant, m 
 	}
 	set, err := h.c.Tokens.MintUser(ctx, req.realm, token.Order{
 		Client: req.minting(), Grant: g, Kind: m.kind, Actor: m.actor, Nonce: m.nonce, NoRefresh: m.noRefresh, NoID: m.noID, Binding: req.binding,
-		Subject: released.Subject, Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience, UserInfo: named.UserInfo},
+		Subject: released.Subject, Claims: token.Claims{Access: released.Access, ID: released.ID, Audience: released.Audience, UserInfo: named.UserInfo, Nonce: released.Nonce, SessionState: released.SessionState},
 	})
 	if errors.Is(err, token.ErrSessionOver) {
 		return response{}, refused("Session not active", err)

@@ -28,6 +28,8 @@ type accessClaims struct {
 	Client         string   `json:"azp"`
 	ClientID       string   `json:"client_id"` // RFC 9068
 	SessionID      string   `json:"sid,omitempty"`
+	Nonce          string   `json:"nonce,omitempty"`
+	SessionState   string   `json:"session_state,omitempty"`
 	ACR            string   `json:"acr,omitempty"`
 	AllowedOrigins []string `json:"allowed-origins,omitempty"`
 	Scope          string   `json:"scope"`

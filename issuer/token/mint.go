@@ -114,7 +114,15 @@ func (m *minting) access() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	var nonce, state string
+	if m.o.Claims.Nonce {
+		nonce = m.o.Nonce
+	}
+	if m.o.Claims.SessionState {
+		state = m.g.User.ID
+	}
 	return sign(m.signer, accessType(m.r), accessClaims{
+		Nonce: nonce, SessionState: state,
 		Expires: m.exp, IssuedAt: m.now.Unix(), AuthTime: unix(m.g.User.AuthTime), ID: id,
 		Issuer: m.r.Issuer, Audience: audience(m.o.Claims.Audience), Subject: m.subject(),
 		Type: typeOf(m.o.Binding), Client: m.o.Client.ClientID, ClientID: m.o.Client.ClientID,

@@ -88,6 +88,8 @@ type Claims struct {
 	ID       map[string]any
 	Audience []string // of the access token; none: "account", as Keycloak (RFC 9068 §3 wants a default)
 	UserInfo []string // that UserInfo is to say beyond the scope, see Read
+
+	Nonce, SessionState bool // whether the access token has nonce, and session_state, as Keycloak's of old
 }
 
 // Order is what is to be minted for a person.
