@@ -61,7 +61,7 @@ var table = map[string][]string{
 	"issuer/grant":      with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/dpop", "issuer/user", "issuer/userauth", "issuer/session", "issuer/token"),
 	"issuer/login":      with(ground, "internal/jose", "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/dpop", "issuer/user", "issuer/userauth", "issuer/session", "issuer/token", "issuer/theme"),
 	"issuer/logout":     with(ground, "issuer/client", "issuer/clientauth", "issuer/session", "issuer/token", "issuer/theme"),
-	"issuer/introspect": with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/user", "issuer/session", "issuer/token"), // says what is released now
+	"issuer/introspect": with(ground, "internal/jose", "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/user", "issuer/session", "issuer/token"), // says what is released now
 	"issuer/revoke":     with(ground, "issuer/client", "issuer/clientauth", "issuer/session", "issuer/token"),
 	"issuer/userinfo":   with(ground, "issuer/claims", "issuer/client", "issuer/clientauth", "issuer/dpop", "issuer/user", "issuer/session", "issuer/token", "internal/jose"), // the algorithm of signed answers
 	"issuer/discovery":  with(ground, "issuer/keys", "internal/jose"),

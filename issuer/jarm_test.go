@@ -30,7 +30,7 @@ func (s *server) response(compact string) (jose.Header, map[string]any) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	header, payload, err := set.Verify(compact, jose.Accept{Algorithms: jose.SigningAlgorithms(), Types: []string{"JWT", "at+jwt"}})
+	header, payload, err := set.Verify(compact, jose.Accept{Algorithms: jose.SigningAlgorithms(), Types: []string{"JWT", "at+jwt", "token-introspection+jwt"}})
 	if err != nil {
 		s.t.Fatalf("%v: %s", err, compact)
 	}

@@ -55,7 +55,7 @@ func (c Client) checkAlgorithms() error {
 	for name, alg := range map[string]jose.Algorithm{
 		attrAccessAlgorithm: c.AccessTokenAlgorithm(), attrIDAlgorithm: c.IDTokenAlgorithm(),
 		attrResponseAlgorithm: c.ResponseAlgorithm(),
-		attrInfoAlgorithm:     c.UserInfoAlgorithm(),
+		attrInfoAlgorithm:     c.UserInfoAlgorithm(), attrIntrospectionAlgorithm: c.IntrospectionAlgorithm(),
 	} {
 		if err := jose.CheckSigning(alg); err != nil && alg != "" {
 			return fmt.Errorf("attribute %s: %w", name, err)

@@ -51,6 +51,8 @@ const (
 
 	attrResponseAlgorithm = "authorization.signed.response.alg"
 	attrInfoAlgorithm     = "user.info.response.signature.alg"
+
+	attrIntrospectionAlgorithm = "introspection.signed.response.alg" // not Keycloak's
 )
 
 // AccessTokenAlgorithm is what the client's access tokens are signed with;
@@ -75,6 +77,12 @@ func (c Client) ResponseAlgorithm() jose.Algorithm {
 // empty: they are plain JSON (OpenID Connect Core §5.3.2).
 func (c Client) UserInfoAlgorithm() jose.Algorithm {
 	return jose.Algorithm(c.Attributes[attrInfoAlgorithm])
+}
+
+// IntrospectionAlgorithm is what introspections that the client asks for are
+// signed with when it wants them signed (RFC 9701 §6); empty: the realm's.
+func (c Client) IntrospectionAlgorithm() jose.Algorithm {
+	return jose.Algorithm(c.Attributes[attrIntrospectionAlgorithm])
 }
 
 // AllRoles reports whether its tokens name every role that somebody has

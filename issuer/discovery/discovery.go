@@ -77,6 +77,7 @@ type metadata struct {
 	TokenAuthAlgorithms    []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	IntrospectAuthMethods  []string `json:"introspection_endpoint_auth_methods_supported"`
 	IntrospectAlgorithms   []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionSigning   []string `json:"introspection_signing_alg_values_supported"` // RFC 9701 §7
 	Claims                 []string `json:"claims_supported"`
 	ClaimTypes             []string `json:"claim_types_supported"`
 	ClaimsParameter        bool     `json:"claims_parameter_supported"`
@@ -157,6 +158,7 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 		TokenAuthAlgorithms:   clients,
 		IntrospectAuthMethods: confidential,
 		IntrospectAlgorithms:  clients,
+		IntrospectionSigning:  signing,
 		Claims:                []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "name", "given_name", "family_name", "preferred_username", "email", "acr", "azp", "nonce"},
 		ClaimTypes:            []string{"normal"},
 		ClaimsParameter:       true,

@@ -7,6 +7,9 @@
 // (Keycloak since 26.6.2, CVE-2026-37979; there without the log line). A client
 // with the attribute AnyAudience set to "true" is told about every token of the
 // realm: for a gateway that asks on behalf of many services.
+//
+// The answer is JSON, or signed for who asks (RFC 9701), or JSON with the token
+// stated again in it (Keycloak); who may know what is the same for each.
 package introspect
 
 import (
@@ -14,9 +17,12 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"mime"
 	"net/http"
 	"slices"
+	"strings"
 
+	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
@@ -31,6 +37,11 @@ import (
 // check.
 const AnyAudience = "introspection.any.audience"
 
+// TokenInAnswer is the client attribute with which answers have the token in
+// them, signed anew, if they are asked for as application/jwt: for a gateway
+// that passes on what is released now (Keycloak).
+const TokenInAnswer = "client.introspection.response.allow.jwt.claim.enabled"
+
 // ClientAuth finds out which client is calling; clientauth.Authenticator does.
 type ClientAuth interface {
 	Authenticate(ctx context.Context, r realm.Realm, req *http.Request, form oauth.Form) (clientauth.Result, error)
@@ -39,6 +50,8 @@ type ClientAuth interface {
 // Tokens reads tokens; token.Tokens does.
 type Tokens interface {
 	Read(ctx context.Context, r realm.Realm, compact string) (token.Read, error)
+	SignIntrospection(ctx context.Context, r realm.Realm, alg jose.Algorithm, clientID string, answer map[string]any) (string, error)
+	Restate(ctx context.Context, r realm.Realm, alg jose.Algorithm, read token.Read, released map[string]any) (string, error)
 }
 
 // Sessions says whether a token is alive; session.Sessions does.
@@ -89,23 +102,34 @@ func New(c Config) (*Handler, error) {
 
 // ServeRealm answers a POST to a realm's introspection endpoint.
 func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.Realm) {
-	answer, err := h.answer(req, r)
+	form, err := oauth.ParseForm(req)
 	if err != nil {
 		oauth.WriteError(w, err)
 		return
 	}
-	oauth.WriteJSON(w, http.StatusOK, answer)
-}
-
-func (h *Handler) answer(req *http.Request, r realm.Realm) (map[string]any, error) {
-	form, err := oauth.ParseForm(req)
-	if err != nil {
-		return nil, err
-	}
 	caller, err := h.caller(req, r, form)
 	if err != nil {
-		return nil, err
+		oauth.WriteError(w, err)
+		return
 	}
+	answer, err := h.answer(req, r, caller, form)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	if !accepts(req, typeSigned) {
+		oauth.WriteJSON(w, http.StatusOK, answer)
+		return
+	}
+	signed, err := h.c.Tokens.SignIntrospection(req.Context(), r, caller.IntrospectionAlgorithm(), caller.ClientID, answer)
+	if err != nil {
+		oauth.WriteError(w, err)
+		return
+	}
+	oauth.WriteText(w, typeSigned, signed)
+}
+
+func (h *Handler) answer(req *http.Request, r realm.Realm, caller client.Client, form oauth.Form) (map[string]any, error) {
 	compact, hint := form["token"], form["token_type_hint"]
 	if compact == "" {
 		return nil, oauth.InvalidRequest("Token not provided.")
@@ -148,7 +172,32 @@ func (h *Handler) answer(req *http.Request, r realm.Realm) (map[string]any, erro
 	if err != nil {
 		return nil, err
 	}
-	return active(read, now), nil
+	answer := active(read, now)
+	if read.Kind == token.Access && caller.Attributes[TokenInAnswer] == "true" && accepts(req, typeToken) {
+		answer["jwt"], err = h.c.Tokens.Restate(req.Context(), r, issuedTo.AccessTokenAlgorithm(), read, now)
+	}
+	return answer, err
+}
+
+// The media types of answers that are not plain JSON: RFC 9701 §4, and what
+// Keycloak calls the one with a token in it.
+const (
+	typeSigned = "application/token-introspection+jwt"
+	typeToken  = "application/jwt"
+)
+
+// accepts reports whether a request names a media type in Accept.
+func accepts(req *http.Request, want string) bool {
+	for _, ranges := range req.Header.Values("Accept") {
+		for _, one := range strings.Split(ranges, ",") {
+			kind, parameters, err := mime.ParseMediaType(one)
+			weight, weighed := parameters["q"]
+			if err == nil && kind == want && (!weighed || strings.Trim(weight, "0.") != "") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // released is what the token's client is told about the person now: a role that

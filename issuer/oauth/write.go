@@ -3,6 +3,7 @@ package oauth
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
@@ -38,6 +39,15 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 	h.Set("Pragma", "no-cache")
 	w.WriteHeader(status)
 	w.Write(body) //nolint:errcheck // the caller has gone; nobody is left to tell
+}
+
+// WriteText writes a signed answer of a media type, with no-store headers.
+func WriteText(w http.ResponseWriter, kind, body string) {
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	io.WriteString(w, body) //nolint:errcheck // the caller has gone; nobody is left to tell
 }
 
 // printable keeps a description within printable ASCII (RFC 6749 §5.2), since

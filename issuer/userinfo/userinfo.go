@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -134,21 +133,12 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 			oauth.WriteError(w, err)
 			return
 		}
-		writeJWT(w, signed)
+		oauth.WriteText(w, "application/jwt", signed) // OpenID Connect Core §5.3.2
 		return
 	}
 	maps.DeleteFunc(answer, func(name string, _ any) bool { return token.Reserved(name) })
 	answer["sub"] = released.Subject
 	oauth.WriteJSON(w, http.StatusOK, answer)
-}
-
-// writeJWT writes a signed answer (OpenID Connect Core §5.3.2).
-func writeJWT(w http.ResponseWriter, compact string) {
-	h := w.Header()
-	h.Set("Content-Type", "application/jwt")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	io.WriteString(w, compact) //nolint:errcheck // the caller has gone; nobody is left to tell
 }
 
 // authorize returns the live access token of a request, its client and whose
