@@ -113,3 +113,45 @@ func TestAnExportedClientThatCannotBeIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestPeopleOfAnExportKeepIDAndPassword: sub is what APIs know them by.
+func TestPeopleOfAnExportKeepIDAndPassword(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	const id = "3f2b9c1e-0000-4000-8000-000000000001"
+	file := demoRealm()
+	file.Users = []issuer.User{{
+		ID: id, Username: "erin", CreatedTimestamp: 1795822263810, RealmRoles: []string{"boss"},
+		Credentials: []issuer.Credential{{ // "pw", by Keycloak 26.7.3
+			Type:           "password",
+			SecretData:     `{"value":"iUzx3LWZYs2hBl4S56W3bMsBcCh+s1/BHaUmdTJ+8J8=","salt":"1uTzein1zv0CF0ODFfgLhg==","additionalParameters":{}}`,
+			CredentialData: `{"hashIterations":5,"algorithm":"argon2","additionalParameters":{"hashLength":["32"],"memory":["7168"],"type":["id"],"version":["1.3"],"parallelism":["1"]}}`,
+		}},
+	}}
+	for range 2 {
+		if err := s.iss.Import(t.Context(), file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sub := s.claims(s.redeem(newBrowser(t, s).login("app", "erin", "openid"))["access_token"])["sub"]; sub != id {
+		t.Errorf("sub %v", sub)
+	}
+	for want, change := range map[string]func(*issuer.User){
+		"another id":      func(u *issuer.User) { u.ID = "3f2b9c1e-0000-4000-8000-000000000002" },
+		"requiredActions": func(u *issuer.User) { u.RequiredActions = []string{"UPDATE_PASSWORD"} },
+		"totp":            func(u *issuer.User) { u.TOTP = true },
+		"argon2id": func(u *issuer.User) {
+			u.Credentials = []issuer.Credential{{Type: "password", SecretData: "{}", CredentialData: "{}"}}
+		},
+		"a password": func(u *issuer.User) {
+			u.Credentials = []issuer.Credential{{Type: "otp", SecretData: "{}", CredentialData: "{}"}}
+		},
+	} {
+		changed := file
+		changed.Users = []issuer.User{file.Users[0]}
+		change(&changed.Users[0])
+		if err := s.iss.Import(t.Context(), changed); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error with %q", err, want)
+		}
+	}
+}

@@ -14,9 +14,11 @@ import (
 // realm says changes nothing by not being there; anything else somebody wanted,
 // and Foreign refuses it.
 
-// free are the members that may say anything: they are about the file, or
-// about tokens that Keycloak has issued, which are not good here anyway.
-var free = []string{"id", "keycloakVersion", "notBefore", "displayName", "displayNameHtml", "revokeRefreshToken"}
+// free are the members that may say anything: they are about the file, about
+// tokens that Keycloak has issued, which are not good here anyway, or ask for
+// less than there is: HTTPS is the configuration's, rotation of refresh tokens
+// always.
+var free = []string{"id", "keycloakVersion", "notBefore", "displayName", "displayNameHtml", "revokeRefreshToken", "sslRequired"}
 
 // freshAttributes are those attributes of a fresh realm that say nothing here,
 // with what they say there.

@@ -62,7 +62,7 @@ func TestWhatSomebodyWantedIsNotIgnored(t *testing.T) {
 	}
 	components["org.keycloak.storage.UserStorageProvider"] = []any{map[string]any{"providerId": "ldap"}}
 	for name, value := range map[string]any{
-		"authenticationFlows": flows, "components": components, "bruteForceProtected": true, "sslRequired": "all",
+		"authenticationFlows": flows, "components": components, "bruteForceProtected": true,
 		"identityProviders": []any{map[string]any{"alias": "other"}}, "failureFactor": 3, "smtpServer": map[string]any{"host": "x"},
 	} {
 		if foreign, err := Foreign(name, value); !foreign || err == nil {

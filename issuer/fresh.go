@@ -60,7 +60,6 @@ var freshMembers = map[string]string{
 	"resetPasswordAllowed":                          "fcbcf165908d",
 	"scimApiEnabled":                                "fcbcf165908d",
 	"smtpServer":                                    "44136fa355b3",
-	"sslRequired":                                   "ee080af1a91e",
 	"userManagedAccessAllowed":                      "fcbcf165908d",
 	"verifiableCredentialsEnabled":                  "fcbcf165908d",
 	"verifyEmail":                                   "fcbcf165908d",

@@ -11,7 +11,9 @@ import (
 	"reflect"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer/client"
@@ -24,6 +26,9 @@ import (
 
 // realmName is what a realm may be called: it stands in paths and cookies.
 var realmName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// maxUserID bounds a person's id, in bytes; user.Users finds no longer one.
+const maxUserID = 64
 
 // Import creates or updates a realm, its keys, clients and users from a realm
 // file. Importing the same file again changes nothing, hashes included; what
@@ -153,14 +158,26 @@ func (file Realm) checkUsers() error {
 		if u.Username == "" || len(u.Username) > userauth.MaxUsername {
 			return fmt.Errorf("realm %s: a username is empty or longer than %d bytes", file.Realm, userauth.MaxUsername)
 		}
+		if len(u.ID) > maxUserID || strings.ContainsFunc(u.ID, unicode.IsControl) {
+			return fmt.Errorf("realm %s: user %s: an id has at most %d bytes and no control characters", file.Realm, u.Username, maxUserID)
+		}
 		if seen[u.Username] {
 			return fmt.Errorf("realm %s: user %s is there twice", file.Realm, u.Username)
 		}
 		seen[u.Username] = true
+		if u.TOTP || len(u.RequiredActions) > 0 {
+			return fmt.Errorf("realm %s: user %s: totp and requiredActions are not there yet", file.Realm, u.Username)
+		}
 		if len(u.Credentials) > 1 {
 			return fmt.Errorf("realm %s: user %s has more than one credential", file.Realm, u.Username)
 		}
 		for _, c := range u.Credentials {
+			if c.hashed() {
+				if _, err := userauth.FromKeycloak(c.CredentialData, c.SecretData); err != nil {
+					return fmt.Errorf("realm %s: user %s: %w", file.Realm, u.Username, err)
+				}
+				continue
+			}
 			if c.Type != "password" || c.Value == "" || len(c.Value) > userauth.MaxPassword {
 				return fmt.Errorf("realm %s: user %s: a credential is a password of at most %d bytes", file.Realm, u.Username, userauth.MaxPassword)
 			}
@@ -395,7 +412,9 @@ func (i *Issuer) overUser(file User, old user.User, r realm.Realm) (user.User, e
 	u := old
 	u.RealmID = r.ID
 	if old.ID == "" {
-		u.Username = file.Username
+		u.ID, u.Username = file.ID, file.Username
+	} else if file.ID != "" && file.ID != old.ID {
+		return u, errors.New("the user of that name has another id: tokens and sessions know people by it")
 	}
 	u.Enabled = orTrue(file.Enabled)
 	u.Email = file.Email
@@ -406,6 +425,14 @@ func (i *Issuer) overUser(file User, old user.User, r realm.Realm) (user.User, e
 	u.Roles = realm.Roles{Realm: file.RealmRoles, Client: file.ClientRoles}
 	u.Groups = file.Groups
 	for _, credential := range file.Credentials {
+		if credential.hashed() {
+			hash, err := userauth.FromKeycloak(credential.CredentialData, credential.SecretData)
+			if err != nil {
+				return u, err
+			}
+			u.PasswordHash = hash
+			continue
+		}
 		if old.PasswordHash != "" {
 			same, err := userauth.Verify(old.PasswordHash, credential.Value)
 			if err != nil {
@@ -423,6 +450,9 @@ func (i *Issuer) overUser(file User, old user.User, r realm.Realm) (user.User, e
 	}
 	return u, nil
 }
+
+// hashed reports whether it is a password as Keycloak exports it.
+func (c Credential) hashed() bool { return c.Type == "password" && c.Value == "" && c.SecretData != "" }
 
 func orTrue(b *bool) bool { return b == nil || *b }
 

@@ -36,6 +36,7 @@ func TestImportRefusesWhatCannotBeMeant(t *testing.T) {
 		{"public with secret", issuer.Realm{Realm: "x", Clients: []issuer.Client{{ClientID: "a", PublicClient: true, Secret: "s3cret"}}}, "public client a"},
 		{"script as redirect", issuer.Realm{Realm: "x", Clients: []issuer.Client{{ClientID: "a", RedirectURIs: []string{"javascript:x"}}}}, "javascript:x"},
 		{"no username", issuer.Realm{Realm: "x", Users: []issuer.User{{}}}, "username"},
+		{"a long user id", issuer.Realm{Realm: "x", Users: []issuer.User{{ID: strings.Repeat("a", 65), Username: "a"}}}, "at most 64 bytes"},
 		{"a user twice", issuer.Realm{Realm: "x", Users: []issuer.User{{Username: "a"}, {Username: "a"}}}, "user a is there twice"},
 		{"an unknown mapper", issuer.Realm{Realm: "x", Clients: []issuer.Client{{ClientID: "a", ProtocolMappers: []issuer.ProtocolMapper{{Name: "m", ProtocolMapper: "oidc-magic-mapper"}}}}}, `"oidc-magic-mapper"`},
 		{"an unknown mapper of a scope", issuer.Realm{Realm: "x", ClientScopes: []issuer.ClientScope{{Name: "s", ProtocolMappers: []issuer.ProtocolMapper{{Name: "m", ProtocolMapper: "oidc-magic-mapper"}}}}}, `client scope s`},

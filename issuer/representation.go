@@ -187,6 +187,7 @@ type Client struct {
 
 // User is one person of a realm file.
 type User struct {
+	ID            string       `json:"id,omitempty" yaml:"id,omitempty"` // sub of their tokens; default: a new one
 	Username      string       `json:"username" yaml:"username"`
 	Enabled       *bool        `json:"enabled,omitempty" yaml:"enabled,omitempty"` // default true
 	Email         string       `json:"email,omitempty" yaml:"email,omitempty"`
@@ -203,10 +204,28 @@ type User struct {
 	// ServiceAccountClientID makes this no person but the roles of a client
 	// that acts for itself.
 	ServiceAccountClientID string `json:"serviceAccountClientId,omitempty" yaml:"serviceAccountClientId,omitempty"`
+
+	// What is not there, and has to be as with a new person of Keycloak's.
+	TOTP            bool     `json:"totp,omitempty" yaml:"totp,omitempty"`
+	RequiredActions []string `json:"requiredActions,omitempty" yaml:"requiredActions,omitempty"`
+
+	// For readers of the file.
+	CreatedTimestamp int64    `json:"createdTimestamp,omitempty" yaml:"createdTimestamp,omitempty"`
+	NotBefore        int64    `json:"notBefore,omitempty" yaml:"notBefore,omitempty"` // of tokens that Keycloak has issued
+	Disableable      []string `json:"disableableCredentialTypes,omitempty" yaml:"disableableCredentialTypes,omitempty"`
 }
 
 // Credential is one credential of a User.
 type Credential struct {
-	Type  string `json:"type" yaml:"type"`   // "password"
-	Value string `json:"value" yaml:"value"` // in clear; at rest only its argon2id hash is kept
+	Type  string `json:"type" yaml:"type"`                       // "password"
+	Value string `json:"value,omitempty" yaml:"value,omitempty"` // in clear; at rest only its argon2id hash is kept
+
+	// Instead of Value: the hash, as Keycloak exports it.
+	CredentialData string `json:"credentialData,omitempty" yaml:"credentialData,omitempty"`
+	SecretData     string `json:"secretData,omitempty" yaml:"secretData,omitempty"`
+
+	// For readers of the file.
+	ID          string `json:"id,omitempty" yaml:"id,omitempty"`
+	UserLabel   string `json:"userLabel,omitempty" yaml:"userLabel,omitempty"`
+	CreatedDate int64  `json:"createdDate,omitempty" yaml:"createdDate,omitempty"`
 }
