@@ -16,48 +16,32 @@ import (
 // the names of what was left out.
 func (file Realm) without() (Realm, omitted) {
 	var out omitted
-	clients := file.Clients
-	file.Clients = nil
-	for _, c := range clients {
+	file.Clients = slices.DeleteFunc(slices.Clone(file.Clients), func(c Client) bool {
 		if c.keycloaks() {
 			out.clients = append(out.clients, c.ClientID)
-		} else {
-			file.Clients = append(file.Clients, c)
 		}
-	}
-	scopes := file.ClientScopes
-	file.ClientScopes = nil
-	for _, s := range scopes {
+		return c.keycloaks()
+	})
+	file.ClientScopes = slices.DeleteFunc(slices.Clone(file.ClientScopes), func(s ClientScope) bool {
 		if s.Protocol == "saml" {
 			out.scopes = append(out.scopes, s.Name)
-			continue
 		}
-		file.ClientScopes = append(file.ClientScopes, s)
+		return s.Protocol == "saml"
+	})
+	for _, s := range file.ClientScopes {
 		out.silent(s.ProtocolMappers)
 	}
-	for _, c := range file.Clients {
-		out.silent(c.ProtocolMappers)
-	}
-	there := func(names []string) []string {
-		if names == nil {
-			return nil // not the same as none
-		}
-		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(out.scopes, name) })
-	}
-	file.DefaultDefaultClientScopes = there(file.DefaultDefaultClientScopes)
-	file.DefaultOptionalClientScopes = there(file.DefaultOptionalClientScopes)
-	file.Clients = slices.Clone(file.Clients)
 	for i := range file.Clients {
 		c := &file.Clients[i]
-		c.DefaultClientScopes, c.OptionalClientScopes = there(c.DefaultClientScopes), there(c.OptionalClientScopes)
+		out.silent(c.ProtocolMappers)
+		c.DefaultClientScopes, c.OptionalClientScopes = out.rest(c.DefaultClientScopes), out.rest(c.OptionalClientScopes)
 	}
-	gone := func(m ScopeMapping) bool {
-		return slices.Contains(out.clients, m.Client) || slices.Contains(out.scopes, m.ClientScope)
-	}
-	file.ScopeMappings = slices.DeleteFunc(slices.Clone(file.ScopeMappings), gone)
+	file.DefaultDefaultClientScopes = out.rest(file.DefaultDefaultClientScopes)
+	file.DefaultOptionalClientScopes = out.rest(file.DefaultOptionalClientScopes)
+	file.ScopeMappings = slices.DeleteFunc(slices.Clone(file.ScopeMappings), out.hasMapping)
 	mappings := make(map[string][]ScopeMapping, len(file.ClientScopeMappings))
 	for id, all := range file.ClientScopeMappings {
-		mappings[id] = slices.DeleteFunc(slices.Clone(all), gone)
+		mappings[id] = slices.DeleteFunc(slices.Clone(all), out.hasMapping)
 	}
 	file.ClientScopeMappings = mappings
 	return file, out
@@ -81,7 +65,18 @@ func (o *omitted) silent(mappers []ProtocolMapper) {
 	}
 }
 
-// log says what was left out, once for each file.
+// rest are the client scopes that were not left out; nil stays nil, which is
+// not the same as none.
+func (o omitted) rest(scopes []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(name string) bool { return slices.Contains(o.scopes, name) })
+}
+
+// hasMapping reports whether a scope mapping is of something left out.
+func (o omitted) hasMapping(m ScopeMapping) bool {
+	return slices.Contains(o.clients, m.Client) || slices.Contains(o.scopes, m.ClientScope)
+}
+
+// logOmitted says what was left out, once for each file.
 func (i *Issuer) logOmitted(ctx context.Context, realm string, o omitted) {
 	if len(o.clients)+len(o.scopes)+len(o.mappers) > 0 {
 		i.c.Logger.InfoContext(ctx, "not imported", "realm", realm, "clients", o.clients, "client_scopes", o.scopes, "mappers_without_effect", o.mappers)

@@ -2,6 +2,7 @@ package claims
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,4 +78,30 @@ func TestClaimsOfPeopleAreNotShared(t *testing.T) {
 	second := m.For(request)
 	expect(t, "after a change", Claims{Access: map[string]any{"n": second.Access["name"], "r": second.Access["realm_access"]}, Audience: second.Audience},
 		`{"n":"Alice Test","r":{"roles":["boss","clerk"]}}`, []string{"api", "orders"})
+}
+
+// Plans are made and kept by many at once; run with -race.
+func TestAMakerIsForMany(t *testing.T) {
+	t.Parallel()
+	m := new(Maker)
+	r := staff()
+	r.ID, r.Version = "r", 1
+	c := client.Client{ID: "c", ClientID: "shop", DefaultClientScopes: []string{"roles"}, ServiceAccount: realm.Roles{Realm: []string{"boss"}}}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range 100 {
+				c := c
+				c.Version = uint64(n%3 + 1)
+				got := m.For(Request{Realm: r, Client: c, User: alice(), Scope: "profile"})
+				got.Access["mine"] = i
+				m.ForClient(r, c, "profile")
+				m.Ask(r, c, "profile", Named{UserInfo: []string{"name"}})
+			}
+		})
+	}
+	all.Wait()
+	if got := m.ForClient(r, client.Client{ID: "c", Version: 1, ClientID: "shop"}, "profile").Access; got["mine"] != nil || got["realm_access"] == nil {
+		t.Errorf("got %v", got)
+	}
 }
