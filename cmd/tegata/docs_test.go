@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"github.com/tegata/tegata/issuer"
 )
 
 // TestDocumentedIssuersAreConfigurations: what docs/issuers.md shows can be
@@ -27,6 +29,43 @@ func TestDocumentedIssuersAreConfigurations(t *testing.T) {
 		}
 		if _, err := loadConfig(file, noEnv, nil); err != nil {
 			t.Errorf("configuration %d: %v", n+1, err)
+		}
+	}
+}
+
+// TestDocumentedRealmsAreImported: what docs/conformance.md shows can be used as
+// it stands.
+func TestDocumentedRealmsAreImported(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/conformance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(blocks) == 0 {
+		t.Fatal("no realm on the page")
+	}
+	dir := t.TempDir()
+	db, err := openStore(t.Context(), storeConfig{SQLite: filepath.Join(dir, "tegata.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	iss, err := issuer.New(issuer.Config{BaseURL: "https://id.example.com", Stores: stores(db), WatchSource: db, Seal: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, block := range blocks {
+		file := filepath.Join(dir, fmt.Sprint(n, ".yml"))
+		if err := os.WriteFile(file, block[1], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		realms, err := readRealms([]string{file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := iss.Import(t.Context(), realms[0]); err != nil {
+			t.Errorf("realm %d: %v", n+1, err)
 		}
 	}
 }
