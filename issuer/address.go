@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -37,22 +38,31 @@ func trusts(proxies []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// behind is the connection to the trusted proxy, as if it were the caller's. A
-// header that cannot be read is no certificate.
+// behind is the connection to the trusted proxy, as if it were the caller's.
 func (i *Issuer) behind(req *http.Request) *tls.ConnectionState {
 	var s tls.ConnectionState
 	if req.TLS != nil {
 		s = *req.TLS
 	}
-	s.PeerCertificates, s.VerifiedChains = nil, nil
-	if i.c.CertificateHeader == "" {
-		return &s
-	}
-	var err error
-	if s.PeerCertificates, err = forwarded(req.Header, i.c.CertificateHeader); err != nil {
-		i.c.Logger.WarnContext(req.Context(), "forwarded certificate not read", "header", i.c.CertificateHeader, "err", err)
+	s.PeerCertificates, s.VerifiedChains = i.forwarded(req), nil
+	if req.TLS == nil && s.PeerCertificates == nil {
+		return nil
 	}
 	return &s
+}
+
+// forwarded is what a trusted proxy hands on. A header that cannot be read is no
+// certificate.
+func (i *Issuer) forwarded(req *http.Request) []*x509.Certificate {
+	if i.c.CertificateHeader == "" {
+		return nil
+	}
+	chain, err := forwarded(req.Header, i.c.CertificateHeader)
+	if err != nil {
+		i.c.Logger.WarnContext(req.Context(), "forwarded certificate not read", "header", i.c.CertificateHeader, "err", err)
+		return nil
+	}
+	return chain
 }
 
 // caller walks X-Forwarded-For from its end, where the nearest proxy wrote:

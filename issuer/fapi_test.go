@@ -450,14 +450,16 @@ func TestFAPI2Clients(t *testing.T) {
 		"a secret that signs": func(_ *issuer.Realm, c *issuer.Client) {
 			c.ClientAuthenticatorType, c.Secret = "client-secret-jwt", longSecret
 		},
-		"public":             func(_ *issuer.Realm, c *issuer.Client) { c.ClientAuthenticatorType, c.PublicClient = "", true },
-		"bearer tokens":      func(_ *issuer.Realm, c *issuer.Client) { delete(c.Attributes, "dpop.bound.access.tokens") },
-		"passwords":          func(_ *issuer.Realm, c *issuer.Client) { c.DirectAccessGrantsEnabled = true },
-		"RS256 of its own":   func(_ *issuer.Realm, c *issuer.Client) { c.Attributes["id.token.signed.response.alg"] = "RS256" },
-		"RS256 of the realm": func(r *issuer.Realm, _ *issuer.Client) { r.DefaultSignatureAlgorithm = "RS256" },
-		"RS256 to sign with": func(_ *issuer.Realm, c *issuer.Client) { c.Attributes["token.endpoint.auth.signing.alg"] = "RS256" },
-		"another profile":    func(_ *issuer.Realm, c *issuer.Client) { c.Attributes["security.profile"] = "fapi-9" },
-		"":                   func(*issuer.Realm, *issuer.Client) {},
+		"public":               func(_ *issuer.Realm, c *issuer.Client) { c.ClientAuthenticatorType, c.PublicClient = "", true },
+		"bearer tokens":        func(_ *issuer.Realm, c *issuer.Client) { delete(c.Attributes, "dpop.bound.access.tokens") },
+		"passwords":            func(_ *issuer.Realm, c *issuer.Client) { c.DirectAccessGrantsEnabled = true },
+		"RS256 of its own":     func(_ *issuer.Realm, c *issuer.Client) { c.Attributes["id.token.signed.response.alg"] = "RS256" },
+		"RS256 of the realm":   func(r *issuer.Realm, _ *issuer.Client) { r.DefaultSignatureAlgorithm = "RS256" },
+		"codes of two minutes": func(r *issuer.Realm, _ *issuer.Client) { r.AccessCodeLifespan = 120 },
+		"requests of an hour":  func(r *issuer.Realm, _ *issuer.Client) { r.PARRequestURILifespan = 3600 },
+		"RS256 to sign with":   func(_ *issuer.Realm, c *issuer.Client) { c.Attributes["token.endpoint.auth.signing.alg"] = "RS256" },
+		"another profile":      func(_ *issuer.Realm, c *issuer.Client) { c.Attributes["security.profile"] = "fapi-9" },
+		"":                     func(*issuer.Realm, *issuer.Client) {},
 	} {
 		c := good()
 		file := issuer.Realm{Realm: "other"}

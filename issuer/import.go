@@ -264,10 +264,8 @@ func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client, g
 		return err
 	}
 	c, err := file.over(old, r, g)
-	for _, alg := range []jose.Algorithm{c.AccessTokenAlgorithm(), c.IDTokenAlgorithm()} {
-		if alg = cmp.Or(alg, r.Settings.SigningAlgorithm); err == nil && !c.Signs(alg) {
-			err = fmt.Errorf("its tokens would be signed with %s, which its profile forbids", alg)
-		}
+	if err == nil {
+		err = checkProfile(r.Settings, c)
 	}
 	if err == nil {
 		c, err = i.withSecret(c, file)
@@ -286,6 +284,26 @@ func (i *Issuer) importClient(ctx context.Context, r realm.Realm, file Client, g
 	}
 	_, err = i.clients.Put(ctx, c)
 	return err
+}
+
+// checkProfile: what the client's profile asks of its realm (FAPI 2.0 §5.3.2.2,
+// §5.4.1).
+func checkProfile(s realm.Settings, c client.Client) error {
+	if !c.FAPI() {
+		return nil
+	}
+	for _, alg := range []jose.Algorithm{c.AccessTokenAlgorithm(), c.IDTokenAlgorithm()} {
+		if alg = cmp.Or(alg, s.SigningAlgorithm); !c.Signs(alg) {
+			return fmt.Errorf("its tokens would be signed with %s, which its profile forbids", alg)
+		}
+	}
+	switch {
+	case s.AccessCodeLifespan > time.Minute:
+		return errors.New("accessCodeLifespan is more than the minute that its profile allows")
+	case s.PARLifespan >= 10*time.Minute:
+		return errors.New("parRequestUriLifespan is not less than the ten minutes that its profile allows")
+	}
+	return nil
 }
 
 // over is the client as the file wants it, on top of what the store has.
