@@ -108,6 +108,7 @@ func TestAuthorizationErrors(t *testing.T) {
 		{"bogus response_type", url.Values{"response_type": {"bogus"}}, false, "unsupported_response_type: "},
 		{"implicit", url.Values{"response_type": {"id_token token"}}, false, "unsupported_response_type: "},
 		{"unknown scope", url.Values{"scope": {"openid bogus"}}, false, "invalid_scope: Invalid scopes: openid bogus"},
+		{"a scope that cannot be quoted", url.Values{"scope": {"a\"b\\\u00e9\n"}}, false, "invalid_scope: Invalid scopes: a?b??"}, // RFC 6749 §4.1.2.1
 		{"bad response_mode", url.Values{"response_mode": {"bogus"}}, false, "invalid_request: Invalid parameter: response_mode"},
 		{"repeated parameter", url.Values{"scope": {"openid", "openid"}}, false, "invalid_request: duplicated parameter"},
 		// RFC 9101 §7.

@@ -41,7 +41,7 @@ func (h *Handler) fail(w http.ResponseWriter, req *http.Request, r realm.Realm, 
 	}
 	fields := []field{{"error", e.Code}}
 	if e.Description != "" {
-		fields = append(fields, field{"error_description", e.Description})
+		fields = append(fields, field{"error_description", e.Said()})
 	}
 	if q.HasState {
 		fields = append(fields, field{"state", q.State})

@@ -28,7 +28,7 @@ func TestWriteErrorSaysWhatTheCallerMaySee(t *testing.T) {
 		{"unauthorized_client", UnauthorizedClient("x"), 400, `{"error":"unauthorized_client","error_description":"x"}`},
 		{"unsupported_grant_type", UnsupportedGrantType("x"), 400, `{"error":"unsupported_grant_type","error_description":"x"}`},
 		{"unsupported_token_type", UnsupportedTokenType("x"), 400, `{"error":"unsupported_token_type","error_description":"x"}`},
-		{"invalid_scope", InvalidScope("Invalid scopes: \"b\u00f6s\nx"), 400, `{"error":"invalid_scope","error_description":"Invalid scopes: \"b?s?x"}`},
+		{"invalid_scope", InvalidScope("Invalid scopes: \"b\u00f6s\nx"), 400, `{"error":"invalid_scope","error_description":"Invalid scopes: ?b?s?x"}`},
 		{"no description", &Error{Code: "login_required"}, 400, `{"error":"login_required"}`},
 		{"own status", &Error{Code: CodeUnauthorizedClient, Status: 401}, 401, `{"error":"unauthorized_client"}`},
 		{"wrapped", fmt.Errorf("a: %w", InvalidGrant("x")), 400, `{"error":"invalid_grant","error_description":"x"}`},

@@ -23,7 +23,7 @@ func WriteError(w http.ResponseWriter, err error) {
 		e = ServerError(err)
 	}
 	maps.Copy(w.Header(), e.Header)
-	WriteJSON(w, e.status(), errorResponse{e.Code, printable(e.Description)})
+	WriteJSON(w, e.status(), errorResponse{e.Code, e.Said()})
 }
 
 // WriteJSON writes v with no-store headers (RFC 6749 §5.1). A v that JSON
@@ -50,13 +50,14 @@ func WriteText(w http.ResponseWriter, kind, body string) {
 	io.WriteString(w, body) //nolint:errcheck // the caller has gone; nobody is left to tell
 }
 
-// printable keeps a description within printable ASCII (RFC 6749 §5.2), since
-// some quote what the caller sent.
-func printable(s string) string {
+// Said is the description as it may be sent: printable ASCII without quotation
+// marks and backslashes (RFC 6749 §4.1.2.1, §5.2), since some quote what the
+// caller sent.
+func (e *Error) Said() string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
 			return '?'
 		}
 		return r
-	}, s)
+	}, e.Description)
 }
