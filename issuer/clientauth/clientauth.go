@@ -8,15 +8,16 @@
 // (RFC 6749 §2.3); then find the client that it names; then check. Codes and
 // texts are Keycloak 26's: an unknown or disabled client is invalid_client, a
 // wrong secret unauthorized_client, both 401 with one text and after the same
-// work; a failed assertion is invalid_client 400. Like Keycloak, and unlike
-// RFC 6749 §5.2, a 401 carries no WWW-Authenticate: in a browser it would open
-// a password dialogue over the application.
+// work; a failed assertion is invalid_client 400. Unlike Keycloak's, a 401 to
+// who used the header names its scheme (RFC 6749 §5.2); nobody else's does: in
+// a browser it would open a password dialogue over the application.
 package clientauth
 
 import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -114,7 +115,22 @@ func (a *Authenticator) Authenticate(ctx context.Context, r realm.Realm, req *ht
 	if p.method == MethodPrivateKeyJWT {
 		return a.byAssertion(ctx, r, p)
 	}
-	return a.byOther(ctx, r, p, req)
+	result, err := a.byOther(ctx, r, p, req)
+	if p.method == MethodBasic {
+		err = challenged(r, err)
+	}
+	return result, err
+}
+
+// challenged adds the scheme to a 401 (RFC 6749 §5.2).
+func challenged(r realm.Realm, err error) error {
+	var e *oauth.Error
+	if !errors.As(err, &e) || e.HTTPStatus() != http.StatusUnauthorized {
+		return err
+	}
+	told := *e
+	told.Header = http.Header{"Www-Authenticate": {fmt.Sprintf("Basic realm=%q", r.Name)}}
+	return &told
 }
 
 // byOther authenticates by a secret or a certificate, or identifies a public

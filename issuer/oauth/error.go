@@ -31,8 +31,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// status is the HTTP status to send.
-func (e *Error) status() int {
+// HTTPStatus is the HTTP status to send.
+func (e *Error) HTTPStatus() int {
 	switch {
 	case e.Status != 0:
 		return e.Status

@@ -119,7 +119,7 @@ func TestParseForm(t *testing.T) {
 				return
 			}
 			var e *Error
-			if !errors.As(err, &e) || e.status() != tt.status || e.Code != CodeInvalidRequest || e.Description != tt.description {
+			if !errors.As(err, &e) || e.HTTPStatus() != tt.status || e.Code != CodeInvalidRequest || e.Description != tt.description {
 				t.Errorf("ParseForm = %v, %v; want %d %s", got, err, tt.status, tt.description)
 			}
 		})

@@ -23,7 +23,7 @@ func WriteError(w http.ResponseWriter, err error) {
 		e = ServerError(err)
 	}
 	maps.Copy(w.Header(), e.Header)
-	WriteJSON(w, e.status(), errorResponse{e.Code, e.Said()})
+	WriteJSON(w, e.HTTPStatus(), errorResponse{e.Code, e.Said()})
 }
 
 // WriteJSON writes v with no-store headers (RFC 6749 §5.1). A v that JSON
