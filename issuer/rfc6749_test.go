@@ -20,7 +20,7 @@ func TestRFC6749(t *testing.T) {
 		{"2.3.1", "credentials in the request URI do not count", atDoor("token?client_id=svc&client_secret=svc-secret", "",
 			url.Values{"grant_type": {"client_credentials"}}, 401, "invalid_client")},
 		{"2.3.1", "secrets cannot be guessed as fast as one asks", by(TestDoorsSlowGuessingDown)},
-		{"2.3.1", "TLS is required where passwords are sent", tested("../cmd/tegata/script_test.go", "TestScripts")},
+		{"2.3.1", "TLS is required where passwords are sent", tlsRequired},
 
 		{"3.1", "nobody is given a code without having logged in", atAuth(nil, "login")},
 		{"3.1", "GET is supported, POST may be", getAndPost},

@@ -180,3 +180,26 @@ func announces(names ...string) proof {
 		}
 	}
 }
+
+// tlsRequired: beyond loopback nothing is served in the clear, and TLS is of
+// 1.2 at least, with BCP 195's ciphers.
+var tlsRequired = all(
+	tested("../cmd/tegata/config_test.go", "TestBadConfigsSayWhere"), // testdata/config/plaintext.bad.yml
+	tested("../cmd/tegata/serve_test.go", "TestTLSOffersWhatBCP195Recommends"),
+)
+
+// bearer is a header with a bearer token.
+func bearer(token any) http.Header {
+	return http.Header{"Authorization": {"Bearer " + token.(string)}}
+}
+
+// about is what introspection says of a token to resource server rs.
+func (s *server) about(token any, more url.Values) map[string]any {
+	s.t.Helper()
+	form := url.Values{"token": {token.(string)}}
+	for name, v := range more {
+		form[name] = v
+	}
+	_, answer := s.post("token/introspect", "rs", "rs-secret", form)
+	return answer
+}
