@@ -69,6 +69,9 @@ func (c Client) checkRedirects() error {
 		if err := checkRedirect(uri); err != nil {
 			return fmt.Errorf("redirectUris: %.100q %w", uri, err)
 		}
+		if inTheClear(uri) {
+			return fmt.Errorf("redirectUris: %.100q sends codes in the clear: https, but on loopback (RFC 9700 §2.6)", uri)
+		}
 	}
 	for _, uri := range c.PostLogoutRedirectURIs {
 		if uri == sameAsRedirects || uri == noRedirects {

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -109,4 +110,15 @@ func checkRedirect(uri string) error {
 		return errors.New("has no host")
 	}
 	return nil
+}
+
+// inTheClear reports whether a registered URI is plain http and of another
+// machine (RFC 9700 §2.6, RFC 8252 §7.3).
+func inTheClear(uri string) bool {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "http" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback())
 }
