@@ -317,10 +317,7 @@ func TestUserinfoOfBoundTokens(t *testing.T) {
 	}, header)
 	bound := answer["access_token"].(string)
 	bearer := s.redeem(newBrowser(t, s).login("app", "alice", "openid"))["access_token"].(string)
-	ath := func(token string) map[string]any {
-		sum := sha256.Sum256([]byte(token))
-		return map[string]any{"ath": base64.RawURLEncoding.EncodeToString(sum[:])}
-	}
+	ath := func(token string) map[string]any { return map[string]any{"ath": hashOf(token)} }
 	once := p.proof("GET", "userinfo", ath(bound))
 	for _, tt := range []struct {
 		name, scheme, token, proof string

@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -202,4 +203,23 @@ func (s *server) about(token any, more url.Values) map[string]any {
 	}
 	_, answer := s.post("token/introspect", "rs", "rs-secret", form)
 	return answer
+}
+
+func readAll(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// form is one of pairs.
+func form(pairs ...string) url.Values {
+	values := make(url.Values)
+	for i := 0; i < len(pairs); i += 2 {
+		values.Add(pairs[i], pairs[i+1])
+	}
+	return values
 }
