@@ -299,7 +299,7 @@ func TestDiscoveryFollowsTheAlgorithm(t *testing.T) {
 	for _, alg := range s.getJSON("/realms/demo/.well-known/openid-configuration")["id_token_signing_alg_values_supported"].([]any) {
 		algorithms = append(algorithms, alg.(string))
 	}
-	if !slices.Equal(algorithms, []string{"EdDSA", "ES256"}) {
+	if !slices.Equal(algorithms, []string{"EdDSA", "ES256", "RS256"}) {
 		t.Errorf("announced %v", algorithms)
 	}
 	if key := s.getJSON("/realms/demo")["public_key"]; key == old || key == "" {

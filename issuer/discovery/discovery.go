@@ -183,7 +183,9 @@ func (h *Handler) Metadata(w http.ResponseWriter, req *http.Request, r realm.Rea
 	}, "no-cache, must-revalidate, no-transform, no-store")
 }
 
-// algorithms are those of the keys that ID tokens can be signed with now.
+// algorithms are those that ID tokens are signed with: the realm's, those of
+// its other keys, and RS256, which a client can have in every realm and which
+// has to be there (OpenID Connect Discovery §3).
 func (h *Handler) algorithms(ctx context.Context, r realm.Realm) ([]string, error) {
 	set, err := h.c.Keys.Public(ctx, r)
 	if err != nil {
@@ -194,6 +196,9 @@ func (h *Handler) algorithms(ctx context.Context, r realm.Realm) ([]string, erro
 		if alg := string(k.Algorithm); alg != "" && !slices.Contains(algorithms, alg) {
 			algorithms = append(algorithms, alg)
 		}
+	}
+	if rs256 := string(jose.RS256); !slices.Contains(algorithms, rs256) {
+		algorithms = append(algorithms, rs256)
 	}
 	return algorithms, nil
 }
