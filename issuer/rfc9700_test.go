@@ -32,7 +32,7 @@ func TestRFC9700(t *testing.T) {
 		{"4.5.3", "a code is bound to its client and its challenge", told("token.txt", "code of another client (RFC 6749 §4.1.3)", "PKCE: wrong verifier (RFC 7636 §4.6)")},
 		{"4.7.1", "state comes back unharmed", stateComesBack},
 		{"4.8.2", "PKCE cannot be taken out of a request unseen", verifierAlone},
-		{"4.9.1", "an access token is good for its audience alone", told("introspect.txt", "by the client it was issued to, which is not in aud (Keycloak since 26.6.2)")},
+		{"4.10.2", "an access token is good for its audience alone", told("introspect.txt", "by the client it was issued to, which is not in aud (Keycloak since 26.6.2)")},
 		{"4.11.2", "who is not to be redirected is told on a page", by(TestAuthorizationErrors)},
 		{"4.12", "a form with a password is not sent on: no 307", passwordsAreNotSentOn},
 		{"4.13", "what a client writes in a proxy's header does not count", tested("limits_internal_test.go", "TestTheCallerIsWhomTrustedProxiesSaw", "TestAProxysCertificateIsNobodyElses")},
