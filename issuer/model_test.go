@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,6 +159,7 @@ type model struct {
 	off      map[string]bool // user, client or realm that is disabled, by name
 	sessions []*modelSession
 	tokens   []*modelToken // the latest few
+	calls    atomic.Uint32
 }
 
 // modelSession is a user session. Ended: by a revocation. Swept: by its time.
@@ -241,6 +243,10 @@ func (m *model) post(path, client string, form url.Values) (int, map[string]any)
 	if client != "" {
 		req.SetBasicAuth(client, client+"-secret")
 	}
+	// Each from an address of its own: what a disabled client fails at here is
+	// no guessing of its secret.
+	n := m.calls.Add(1)
+	req.RemoteAddr = fmt.Sprintf("10.%d.%d.%d:1", n>>16&255, n>>8&255, n&255)
 	w := httptest.NewRecorder()
 	m.iss.Handler().ServeHTTP(w, req)
 	var answer map[string]any
