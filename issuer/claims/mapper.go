@@ -376,7 +376,10 @@ const maxDepth = 10
 // splitPath reads a claim.name: dots separate the names of claims in claims,
 // unless there is a backslash before them (Keycloak).
 func splitPath(name string) ([]string, error) {
-	const dot = "\x00"
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) { // the last: not UTF-8
+		return nil, fmt.Errorf("claim.name %.100q: has characters that no claim has", name)
+	}
+	const dot = "\x00" // is not in it
 	parts := strings.Split(strings.ReplaceAll(name, `\.`, dot), ".")
 	for i := range parts {
 		if parts[i] = strings.ReplaceAll(parts[i], dot, "."); parts[i] == "" {
