@@ -54,6 +54,8 @@ func TestRFC6749(t *testing.T) {
 		{"4.1.2", "a code is good once, and a second use ends what the first gave", told("token.txt", "code: used twice (RFC 6749 §4.1.2)", "… and ends what the first use minted")},
 		{"4.1.2", "a code is its client's and its redirect URI's", told("token.txt", "code of another client (RFC 6749 §4.1.3)", "code with another redirect_uri, though registered (RFC 6749 §4.1.3)")},
 		{"4.1.2", "state comes back exactly as it was", stateComesBack},
+		{"4.1.2", "a state that could not come back so is refused", all(
+			atAuth(url.Values{"state": {"a\xff"}}, "page:Invalid Request"), atAuth(url.Values{"state": {"a\x00"}}, "page:Invalid Request"))},
 		{"4.1.2.1", "with a bad client or redirect URI the person is told and sent nowhere", by(TestAuthorizationErrors)},
 		{"4.1.2.1", "state comes back with an error", atAuth(url.Values{"scope": {"bogus"}, "state": {"a b+c%"}}, "invalid_scope: Invalid scopes: bogus")},
 		{"4.1.2.1", "error and error_description keep to their characters", errorsKeepToTheirCharacters},

@@ -85,6 +85,9 @@ func read(req *http.Request) (parameters, error) {
 	}
 	p := parameters{values: make(map[string]string, len(query))}
 	for name, values := range query {
+		if slices.ContainsFunc(append(values, name), func(s string) bool { return !oauth.Plain(s) }) {
+			return parameters{}, oauth.InvalidRequest("malformed query")
+		}
 		if name == "resource" {
 			p.resources = slices.DeleteFunc(values, func(s string) bool { return s == "" }) // RFC 6749 §3.1
 			continue

@@ -83,7 +83,7 @@ func parseForm(body string, lists ...string) (Form, Lists, error) {
 		if len(v) > 1 && !many || len(v) > maxRepeats {
 			return nil, nil, InvalidRequest("duplicated parameter")
 		}
-		if !plain(name) || slices.ContainsFunc(v, func(s string) bool { return !plain(s) }) {
+		if !Plain(name) || slices.ContainsFunc(v, func(s string) bool { return !Plain(s) }) {
 			return nil, nil, InvalidRequest("malformed form")
 		}
 		switch v = slices.DeleteFunc(v, func(s string) bool { return s == "" }); {
@@ -97,5 +97,6 @@ func parseForm(body string, lists ...string) (Form, Lists, error) {
 	return form, repeated, nil
 }
 
-// plain reports whether every store can keep s: PostgreSQL has no NUL in text.
-func plain(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+// Plain reports whether every store can keep s and give it back as it was:
+// PostgreSQL has no NUL in text, JSON only UTF-8.
+func Plain(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
