@@ -66,11 +66,13 @@ lint: $(TEGATA) ## formatting, vet, staticcheck, Rego format and strict check
 	@$(TEGATA) policy fmt --check policies
 	@$(TEGATA) policy check policies
 
-bench: $(TEGATA) $(ENVOY) ## measure against no authz, a no-op, jwt_authn and a plain server (BENCH_JSON=file)
+bench: $(TEGATA) $(ENVOY) ## measure against no authz, a no-op, jwt_authn and a plain server (BENCH_JSON=file), and the issuer beside a million sessions
 	@command -v wrk >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { echo "wrk is missing: sudo apt-get install -y wrk, or brew install wrk"; exit 1; }; \
 		echo "installing wrk"; apt-get install -qq -y wrk || { apt-get update -qq && apt-get install -qq -y wrk; }; }
 	TEGATA_BIN=$(CURDIR)/$(TEGATA) go run ./e2e/bench
+	TEGATA_SESSIONS=$(or $(SESSIONS),1000000) go test -run - -bench 'ClientCredentials|BesideSessions' -benchtime 2000x ./issuer
+	go test -run - -bench Password -benchtime 50x ./issuer
 
 generate: ## regenerate the gRPC code; leaves no diff
 	revocation/revocationpb/generate.sh

@@ -239,12 +239,12 @@ func (s *server) active(accessToken any) bool {
 
 // browser is one browser with its cookies; it follows no redirects.
 type browser struct {
-	t *testing.T
+	t testing.TB
 	s *server
 	*http.Client
 }
 
-func newBrowser(t *testing.T, s *server) *browser {
+func newBrowser(t testing.TB, s *server) *browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {

@@ -1,13 +1,11 @@
 package issuer_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,24 +15,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/tegata/tegata/issuer/realm"
-	"github.com/tegata/tegata/issuer/session"
-	"github.com/tegata/tegata/issuer/sqlstore"
 )
 
 // BenchmarkClientCredentials is a token over HTTP. Beside it is the least that
 // could be: the same exchange, and in it a signature and nothing else. Compare
 // cpu-µs/op, which has the client's part in both.
-//
-// Stored sessions must not matter: TEGATA_SESSIONS=1000000 puts so many there.
+// That stored sessions do not matter is for BenchmarkBesideSessions to say.
 func BenchmarkClientCredentials(b *testing.B) {
 	b.Run("bare signature", func(b *testing.B) { exchangeToken(b, signature(b)) })
-	b.Run("token", func(b *testing.B) { exchangeToken(b, minter(b, 0)) })
-	var many int
-	if _, err := fmt.Sscan(os.Getenv("TEGATA_SESSIONS"), &many); err == nil {
-		b.Run(fmt.Sprintf("token beside %d sessions", many), func(b *testing.B) { exchangeToken(b, minter(b, many)) })
-	}
+	b.Run("token", func(b *testing.B) { exchangeToken(b, minter(b)) })
 }
 
 // exchangeToken posts a token request b.N times.
@@ -93,8 +82,8 @@ func signature(b *testing.B) http.Handler {
 	})
 }
 
-// minter is an issuer with so many sessions in its store.
-func minter(b *testing.B, sessions int) http.Handler {
+// minter is an issuer.
+func minter(b *testing.B) http.Handler {
 	path := filepath.Join(b.TempDir(), "tegata.db")
 	if err := os.WriteFile(path, importedStore(b), 0o600); err != nil {
 		b.Fatal(err)
@@ -102,40 +91,5 @@ func minter(b *testing.B, sessions int) http.Handler {
 	ahead := time.Until(modelNow)
 	iss, db := openIssuer(b, path, func() time.Time { return time.Now().Add(ahead) })
 	b.Cleanup(func() { _ = db.Close() })
-	fill(b, db, sessions)
 	return iss.Handler()
-}
-
-// fill stores sessions of one client each.
-func fill(b *testing.B, db *sqlstore.DB, n int) {
-	var r realm.Realm
-	if err := db.Realms().Read(b.Context(), func(v realm.View) (err error) {
-		r, err = v.RealmByName("demo")
-		return err
-	}); err != nil {
-		b.Fatal(err)
-	}
-	for done := 0; done < n; {
-		batch := min(10_000, n-done)
-		_, err := db.Sessions().Write(context.Background(), func(tx session.Tx) error {
-			for i := range batch {
-				id := fmt.Sprintf("s-%d", done+i)
-				u := session.UserSession{
-					ID: id, RealmID: r.ID, Issuer: modelBase + "/realms/demo", UserID: id, CookieHash: []byte(id),
-					Started: modelNow, LastSeen: modelNow, Idle: modelNow.Add(modelIdle), Expires: modelNow.Add(modelMax),
-				}
-				if err := tx.PutUserSession(u); err != nil {
-					return err
-				}
-				if err := tx.PutClientSession(session.ClientSession{SessionID: id, ClientID: "app", Started: modelNow}); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		done += batch
-	}
 }
