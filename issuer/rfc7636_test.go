@@ -19,7 +19,7 @@ func TestRFC7636(t *testing.T) {
 		{"4.4.1", "a client that has to send one and does not gets invalid_request", atAuth(url.Values{
 			"client_id": {"spa"}, "code_challenge": {""}, "code_challenge_method": {""},
 		}, "invalid_request: Missing parameter: code_challenge_method")},
-		{"4.4.1", "a method that is not supported is invalid_request", atAuth(url.Values{"code_challenge_method": {"S512"}}, "invalid_request: Invalid parameter: code challenge method is not matching the configured one")},
+		{"4.4.1", "a method that is not supported is invalid_request", atAuth(url.Values{"code_challenge_method": {"S512"}}, "invalid_request: Invalid parameter: code_challenge_method")},
 		{"4.6", "no verifier, or a wrong one, is invalid_grant", told("token.txt", "PKCE: wrong verifier (RFC 7636 §4.6)", "PKCE: no verifier (RFC 7636 §4.6)")},
 		{"4.6", "a verifier where there was no challenge is refused", verifierAlone},
 		{"4.6", "a failed verifier has spent the code", failedVerifier},

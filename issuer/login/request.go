@@ -241,7 +241,9 @@ func (r *request) readPKCE(p parameters, c client.Client) error {
 	switch {
 	case method == "":
 		return oauth.InvalidRequest("Missing parameter: code_challenge_method")
-	case method != "S256":
+	case method != "S256" && method != "plain":
+		return oauth.InvalidRequest("Invalid parameter: code_challenge_method")
+	case method == "plain":
 		return oauth.InvalidRequest("Invalid parameter: code challenge method is not matching the configured one")
 	case challenge == "":
 		return oauth.InvalidRequest("Missing parameter: code_challenge")
