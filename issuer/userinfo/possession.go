@@ -33,7 +33,7 @@ func (c credential) challenge() string {
 func presented(req *http.Request) (credential, error) {
 	var c credential
 	if fields := req.Header.Values("Authorization"); len(fields) > 1 {
-		return c, &refusal{http.StatusBadRequest, "invalid_request", "more than one token", nil}
+		return c, &refusal{http.StatusBadRequest, "invalid_request", "More than one method used for including an access token", nil}
 	}
 	scheme, rest, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	if c.dpop = strings.EqualFold(scheme, "DPoP"); c.dpop || strings.EqualFold(scheme, "Bearer") {
@@ -46,7 +46,7 @@ func presented(req *http.Request) (credential, error) {
 			return c, err
 		}
 		if c.token != "" && form["access_token"] != "" {
-			return c, &refusal{http.StatusBadRequest, "invalid_request", "more than one token", nil}
+			return c, &refusal{http.StatusBadRequest, "invalid_request", "More than one method used for including an access token", nil}
 		}
 		c.token += form["access_token"]
 	}
