@@ -212,7 +212,7 @@ func TestTokenExchangeRefused(t *testing.T) {
 		"a public client":           {"tx-public", good, nil, 400, "invalid_request", "Public client is not allowed to exchange token"},
 		"no subject_token (§2.1)":   {"tx", good, with("subject_token", ""), 400, "invalid_request", "Parameter 'subject_token' required for standard token exchange"},
 		"no type (§2.1)":            {"tx", good, with("subject_token_type", ""), 400, "invalid_request", "Parameter 'subject_token_type' required for standard token exchange"},
-		"an ID token as subject":    {"tx", tokens["id_token"], with("subject_token_type", idType), 400, "invalid_request", "Parameter 'subject_token_type' supports access tokens only"},
+		"an ID token as subject":    {"tx", tokens["id_token"], with("subject_token_type", idType), 400, "invalid_request", "Parameter 'subject_token' supports access tokens only"},
 		"an ID token, disguised":    {"tx", tokens["id_token"], nil, 400, "invalid_request", "Invalid token"},
 		"a refresh token":           {"tx", tokens["refresh_token"], nil, 400, "invalid_request", "Invalid token"},
 		"garbage":                   {"tx", "x.y.z", nil, 400, "invalid_request", "Invalid token"},

@@ -97,7 +97,7 @@ func (req request) checkExchange() error {
 	case form["subject_token_type"] == "":
 		return oauth.InvalidRequest("Parameter 'subject_token_type' required for standard token exchange")
 	case form["subject_token_type"] != typeAccess:
-		return oauth.InvalidRequest("Parameter 'subject_token_type' supports access tokens only")
+		return oauth.InvalidRequest("Parameter 'subject_token' supports access tokens only")
 	}
 	return req.checkActor()
 }
