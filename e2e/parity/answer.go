@@ -61,7 +61,12 @@ func (a answer) location(base, value string) {
 	for name, values := range u.Query() {
 		a.add(base, "header Location "+name, values[0])
 	}
-	u.RawQuery = ""
+	if sent, err := url.ParseQuery(u.Fragment); err == nil {
+		for name, values := range sent {
+			a.add(base, "header Location # "+name, values[0])
+		}
+	}
+	u.RawQuery, u.Fragment = "", ""
 	a["header Location"] = plain(base, "", u.String())
 }
 
@@ -111,9 +116,11 @@ func last(name string) string { return name[strings.LastIndexByte(name, ' ')+1:]
 
 // volatile is what a member is, whatever its value.
 var volatile = map[string]string{
-	"exp": "{time}", "iat": "{time}", "auth_time": "{time}", "sid": "{id}", "session_state": "{id}", "code": "{code}",
+	"exp": "{time}", "iat": "{time}", "auth_time": "{time}", "sid": "{id}", "session_state": "{id}", "code": "{code}", "device_code": "{code}", "user_code": "{code}",
 	"kid": "{id}", "public_key": "{key}", "rev": "{revision}", "request_uri": "{id}", "at_hash": "{hash}", "sub": "{id}", "reuse_id": "{id}", "aud_x": "{id}", "refresh_token": "{token}",
 }
+
+var userCode = regexp.MustCompile(`user_code=[A-Z-]+`)
 
 var uuid = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
@@ -129,7 +136,8 @@ func plain(base, member, value string) string {
 	if n, err := strconv.Atoi(value); err == nil && strings.HasSuffix(member, "expires_in") {
 		return strconv.Itoa((n + 9) / 10 * 10) // a second may have passed
 	}
-	return uuid.ReplaceAllString(strings.ReplaceAll(value, base, "{base}"), "{uuid}")
+	value = userCode.ReplaceAllString(strings.ReplaceAll(value, base, "{base}"), "user_code={code}")
+	return uuid.ReplaceAllString(value, "{uuid}")
 }
 
 // String is the recorded form, which read reads back.

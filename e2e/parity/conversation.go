@@ -29,6 +29,8 @@ const (
 //	### name
 //	! login CLIENT SCOPE… -> CODE    log in with a new browser, keep the code as $CODE
 //	! wait DURATION
+//	! consent CLIENT BUTTON SCOPE… -> CODE   the same, and answer the page that asks for consent
+//	? consent CLIENT BUTTON SCOPE…   ask what becomes of that
 //	> METHOD /path                   {oidc} is /realms/parity/protocol/openid-connect
 //	> Header: value                  "Basic id:secret" is encoded
 //	= form                           values may be $NAME
@@ -93,6 +95,8 @@ func (t *talk) ask(ctx context.Context, e exchange) (answer, error) {
 		rest = t.expand(strings.ReplaceAll(rest, "{oidc}", "/realms/"+realm+"/protocol/openid-connect"))
 		var err error
 		switch mark {
+		case "?":
+			return t.consent(ctx, strings.Fields(rest))
 		case "!":
 			err = t.direct(ctx, strings.Fields(rest))
 		case ">":
@@ -158,11 +162,32 @@ func (t *talk) direct(ctx context.Context, words []string) error {
 		}
 		return err
 	case len(words) >= 4 && words[0] == "login" && words[len(words)-2] == "->":
-		code, err := t.login(ctx, words[1], strings.Join(words[2:len(words)-2], " "))
-		t.vars[words[len(words)-1]] = code
-		return err
+		return t.redeemable(ctx, words[1], strings.Join(words[2:len(words)-2], " "), "", words[len(words)-1])
+	case len(words) >= 5 && words[0] == "consent" && words[len(words)-2] == "->":
+		return t.redeemable(ctx, words[1], strings.Join(words[3:len(words)-2], " "), words[2], words[len(words)-1])
 	}
 	return fmt.Errorf("what is %q?", words)
+}
+
+// redeemable keeps the code of a login.
+func (t *talk) redeemable(ctx context.Context, client, scope, button, name string) error {
+	v, err := t.login(ctx, client, scope, button)
+	if err == nil {
+		t.vars[name], err = v.code()
+	}
+	return err
+}
+
+// consent is what becomes of a login with consent.
+func (t *talk) consent(ctx context.Context, words []string) (answer, error) {
+	if len(words) < 4 || words[0] != "consent" {
+		return nil, fmt.Errorf("what is %q?", words)
+	}
+	v, err := t.login(ctx, words[1], strings.Join(words[3:], " "), words[2])
+	if err != nil {
+		return nil, err
+	}
+	return normal(t.base, v.resp, []byte(v.page)), nil
 }
 
 // header adds a line to the request; the first makes it.
@@ -188,48 +213,80 @@ var (
 	attribute   = regexp.MustCompile(`(name|value)="([^"]*)"`)
 )
 
-// login goes through the login page in a browser of its own, which holds
-// cookies as browsers do on loopback: Secure ones too.
-func (t *talk) login(ctx context.Context, client, scope string) (string, error) {
+// visit is a browser of its own, which holds cookies as browsers do on
+// loopback: Secure ones too.
+type visit struct {
+	*talk
+	cookies map[string]string
+	resp    *http.Response
+	page    string
+}
+
+// login goes through the login page, and through the page that asks for consent
+// by one of its buttons.
+func (t *talk) login(ctx context.Context, client, scope, button string) (*visit, error) {
 	sum := sha256.Sum256([]byte(verifier))
 	query := url.Values{
 		"client_id": {client}, "redirect_uri": {redirect}, "response_type": {"code"}, "scope": {scope}, "state": {"s"}, "nonce": {"n"},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
 	}
-	cookies := make(map[string]string)
-	_, page, err := t.browse(ctx, cookies, t.base+"/realms/"+realm+"/protocol/openid-connect/auth?"+query.Encode(), nil)
-	if err != nil {
-		return "", err
+	v := &visit{talk: t, cookies: make(map[string]string)}
+	if err := v.open(ctx, t.base+"/realms/"+realm+"/protocol/openid-connect/auth?"+query.Encode(), nil); err != nil {
+		return nil, err
 	}
-	form := url.Values{"username": {user}, "password": {password}}
-	for _, input := range hiddenInput.FindAllString(page, -1) {
+	if err := v.submit(ctx, url.Values{"username": {user}, "password": {password}}); err != nil || button == "" {
+		return v, err
+	}
+	return v, v.submit(ctx, url.Values{button: {"x"}})
+}
+
+// code is what the client was sent.
+func (v *visit) code() (string, error) {
+	back, err := url.Parse(v.resp.Header.Get("Location"))
+	if err != nil || back.Query().Get("code") == "" {
+		return "", fmt.Errorf("the login gave no code: %d %q %.300s", v.resp.StatusCode, v.resp.Header.Get("Location"), v.page)
+	}
+	return back.Query().Get("code"), nil
+}
+
+// submit posts the form of the page, its hidden inputs and more.
+func (v *visit) submit(ctx context.Context, form url.Values) error {
+	for _, input := range hiddenInput.FindAllString(v.page, -1) {
 		parts := make(map[string]string)
 		for _, m := range attribute.FindAllStringSubmatch(input, -1) {
 			parts[m[1]] = html.UnescapeString(m[2])
 		}
 		form.Set(parts["name"], parts["value"])
 	}
-	action := formAction.FindStringSubmatch(page)
+	action := formAction.FindStringSubmatch(v.page)
 	if action == nil {
-		return "", fmt.Errorf("no login form in %.300s", page)
+		return fmt.Errorf("no form in %.300s", v.page)
 	}
 	target, err := url.Parse(html.UnescapeString(action[1]))
 	if err != nil {
-		return "", err
+		return err
 	}
-	here, err := url.Parse(t.base)
+	here, err := url.Parse(v.base)
 	if err != nil {
-		return "", err
+		return err
 	}
-	resp, page, err := t.browse(ctx, cookies, here.ResolveReference(target).String(), form)
-	if err != nil {
-		return "", err
+	return v.open(ctx, here.ResolveReference(target).String(), form)
+}
+
+// open goes to a page, and on to where that sends it within the server.
+func (v *visit) open(ctx context.Context, target string, form url.Values) (err error) {
+	const most = 5
+	for range most {
+		v.resp, v.page, err = v.browse(ctx, v.cookies, target, form)
+		if err != nil {
+			return err
+		}
+		target, form = v.resp.Header.Get("Location"), nil
+		if !strings.HasPrefix(target, v.base+"/") {
+			return nil
+		}
 	}
-	back, err := url.Parse(resp.Header.Get("Location"))
-	if err != nil || back.Query().Get("code") == "" {
-		return "", fmt.Errorf("the login gave no code: %d %q %.300s", resp.StatusCode, resp.Header.Get("Location"), page)
-	}
-	return back.Query().Get("code"), nil
+	return fmt.Errorf("sent on %d times, last to %s", most, target)
 }
 
 // browse is one request of a browser: a POST if there is a form.
