@@ -49,8 +49,11 @@ func TestOIDCCore(t *testing.T) {
 		{"5.4", "scopes say which claims are in UserInfo", scopesAreClaims},
 		{"5.5", "an essential acr is met or refused", by(TestHowSureItHasToBe)},
 		{"5.5", "claims that nobody knows are ignored", atAuth(url.Values{"claims": {`{"userinfo":{"x":{"essential":true}},"y":{}}`}}, "login")},
+		{"5.5", "claims that are named are told where they are named, with consent", by(TestClaimsAreToldWhereTheyAreNamed, TestNamingAClaimNeedsConsent)},
+		{"5.5.1", "a sub that is named is who it has to be", by(TestASubIsWhoItHasToBe)},
 		{"5.7", "sub is never given to another, and stays", subStays},
 		{"6", "a request object is taken or refused, not ignored", by(TestASignedRequestIsWhatCounts, TestBrokenRequestObjects)},
+		{"8.1", "a pairwise sub is one sector's alone, and cannot be told back", by(TestASubjectIsKnownToItsSectorAlone, TestASubjectOfAnotherIsNoSubject)},
 		{"9", "client_secret_basic, client_secret_post, client_secret_jwt and private_key_jwt", all(
 			told("token.txt", "client credentials, Basic", "client credentials, body, an optional scope (RFC 6749 §2.3.1)"), by(TestClientSecretJWT, TestPrivateKeyJWT))},
 		{"10.1", "a token says which key signed it, and the set has it", keySetHasTheKeys},
