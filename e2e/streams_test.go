@@ -324,7 +324,9 @@ func TestHeldRequestsEndWithTheLease(t *testing.T) {
 // TestHeldRequestsEndWithTheirToken: a token that expires, here an opaque one.
 func TestHeldRequestsEndWithTheirToken(t *testing.T) {
 	f := newForeign(t)
-	s, api := liveStack(t, func(c *stack.Config) { onlyIssuers(t, c, f.trusted(f.introspected(time.Minute, ""), "      leeway: 1s")) })
+	s, api := liveStack(t, func(c *stack.Config) {
+		onlyIssuers(t, c, f.trusted(f.introspected(time.Minute, ""), "      leeway: 1s"))
+	})
 	exp := time.Now().Add(3 * time.Second).Truncate(time.Second)
 	socket := openSocket(t, s, f.issue(func(claims map[string]any) { claims["exp"] = exp.Unix() }), "a")
 	wantEnd(t, "the websocket", socket.ended, 4*time.Second+soon)
