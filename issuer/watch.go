@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -17,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tegata/tegata/internal/jose"
+	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/token"
@@ -31,9 +34,16 @@ const WatchScope = "revocation:watch"
 const (
 	// HeaderRevision is the revision that the revocation was committed as.
 	HeaderRevision = "Tegata-Revocation-Revision"
+	// HeaderApplied is how many watchers have it in force.
+	HeaderApplied = "Tegata-Revocation-Applied"
+	// HeaderExpired is how many others trust nothing any more; absent if none.
+	HeaderExpired = "Tegata-Revocation-Expired"
 	// HeaderPending is how many watchers had not yet applied it when the wait
 	// ended; absent if all had. Each stops trusting within one lease.
 	HeaderPending = "Tegata-Revocation-Pending"
+	// HeaderUnbounded is how many watchers have no lease and go on accepting
+	// by their configuration; absent if none.
+	HeaderUnbounded = "Tegata-Revocation-Unbounded"
 )
 
 // RegisterWatch adds the revocation stream to a gRPC server. The server's
@@ -41,24 +51,60 @@ const (
 // or plaintext on loopback.
 func (i *Issuer) RegisterWatch(s grpc.ServiceRegistrar) { i.upstream.Register(s) }
 
-// revoked waits, for as long as configured, until the watchers have applied a
-// committed revocation, and states the outcome. It is what revoke and logout
-// call between commit and answer.
-func (i *Issuer) revoked(ctx context.Context, rev revocation.Revision, why revocation.Reason, answer http.Header) {
+// revoked waits, for as long as the caller prefers (RFC 7240) or else as
+// configured, until the watchers have applied a committed revocation, and
+// states the outcome. It is what revoke and logout call between commit and
+// answer.
+func (i *Issuer) revoked(w http.ResponseWriter, req *http.Request, rev revocation.Revision, why revocation.Reason) revocation.Outcome {
 	i.metrics.revoke(why)
-	answer.Set(HeaderRevision, strconv.FormatUint(uint64(rev), 10))
-	if i.c.RevokeWait < 0 {
-		return
+	wait, applied := revokeWait(oauth.ParsePrefer(req.Header), i.c.RevokeWait)
+	if applied != "" {
+		w.Header().Add("Preference-Applied", applied)
 	}
-	ctx, cancel := context.WithTimeout(ctx, i.c.RevokeWait)
+	// A server's bound for writing an answer may be below that of a lease.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + writeAfterWait))
+	ctx, cancel := context.WithTimeout(req.Context(), wait)
 	defer cancel()
-	pending, err := i.upstream.Await(ctx, rev)
-	if err == nil {
-		return
+	outcome, err := i.upstream.Await(ctx, rev)
+	if err != nil && wait > 0 {
+		i.metrics.pending.Inc()
+		i.c.Logger.WarnContext(ctx, "revocation not applied everywhere yet", "revision", rev, "watchers", outcome.Pending, "err", err)
 	}
-	i.metrics.pending.Inc()
-	i.c.Logger.WarnContext(ctx, "revocation not applied everywhere yet", "revision", rev, "watchers", pending.Watchers, "err", err)
-	answer.Set(HeaderPending, strconv.Itoa(len(pending.Watchers)))
+	state(w.Header(), outcome)
+	return outcome
+}
+
+const (
+	// maxRevokeWait is the longest that a caller can wait, and with it the
+	// whole wait: no lease is longer.
+	maxRevokeWait  = 10 * time.Minute
+	writeAfterWait = 15 * time.Second
+)
+
+// revokeWait is how long to wait, and which preference that follows. RFC 7240
+// §4.3: respond-async and wait together mean to wait that long and then answer
+// in any case, as it is done here anyway.
+func revokeWait(p oauth.Preferences, configured time.Duration) (wait time.Duration, applied string) {
+	switch {
+	case p.HasWait:
+		wait = min(p.Wait, maxRevokeWait)
+		return wait, fmt.Sprintf("wait=%d", wait/time.Second)
+	case p.Async:
+		return 0, "respond-async"
+	default:
+		return max(configured, 0), ""
+	}
+}
+
+// state writes an outcome's numbers: names are no header's business.
+func state(h http.Header, o revocation.Outcome) {
+	h.Set(HeaderRevision, strconv.FormatUint(uint64(o.Revision), 10))
+	h.Set(HeaderApplied, strconv.Itoa(o.Applied))
+	for name, n := range map[string]int{HeaderExpired: o.Expired, HeaderPending: len(o.Pending), HeaderUnbounded: len(o.Unbounded)} {
+		if n > 0 {
+			h.Set(name, strconv.Itoa(n))
+		}
+	}
 }
 
 // authorizeWatch decides who may watch, and what: a client certificate on the

@@ -71,9 +71,9 @@ type Config struct {
 	Secure     bool // mark cookies for https only
 
 	// Revoked is called after the commit. It waits until the watchers have
-	// applied rev, for as long as the issuer is configured to, and states the
-	// outcome in the answer's header.
-	Revoked func(ctx context.Context, rev revocation.Revision, why revocation.Reason, answer http.Header)
+	// applied rev, for as long as the caller prefers or the issuer is
+	// configured to, and states the outcome in the answer's header.
+	Revoked func(w http.ResponseWriter, req *http.Request, rev revocation.Revision, why revocation.Reason) revocation.Outcome
 }
 
 // Handler is the logout endpoint of every realm.
@@ -161,7 +161,7 @@ func (h *Handler) end(w http.ResponseWriter, req *http.Request, r realm.Realm, s
 	if err != nil {
 		return err
 	}
-	h.c.Revoked(req.Context(), rev, revocation.ReasonLogout, w.Header())
+	h.c.Revoked(w, req, rev, revocation.ReasonLogout)
 	return nil
 }
 

@@ -5,10 +5,12 @@
 // session with it, and the session too if that was the last client (Keycloak
 // 26). So does one that was rotated, as it would at the token endpoint: it is of
 // a grant that lives. One whose chain has ended kills nothing, whatever the
-// client has in that session by now; in Keycloak it does. The answer leaves after the commit and after the watchers have applied
-// the revocation, or after as long as the issuer waits for them; its header
-// says which, see Config.Revoked. The hint is not needed and not looked at:
-// our tokens say what they are.
+// client has in that session by now; in Keycloak it does. The answer leaves
+// after the commit and after the watchers have applied the revocation, or after
+// as long as the caller or the issuer waits for them (RFC 7240: wait,
+// respond-async); its header says which, see Config.Revoked, and its body too
+// for who prefers return=representation. The hint is not needed and not looked
+// at: our tokens say what they are.
 //
 // An unknown, foreign or dead token is answered with 200 and nothing else
 // (RFC 7009 §2.2); Keycloak adds an error object, which we do not.
@@ -57,9 +59,9 @@ type Config struct {
 	Sessions Sessions
 
 	// Revoked is called after the commit. It waits until the watchers have
-	// applied rev, for as long as the issuer is configured to, and states the
-	// outcome in the answer's header.
-	Revoked func(ctx context.Context, rev revocation.Revision, why revocation.Reason, answer http.Header)
+	// applied rev, for as long as the caller prefers or the issuer is
+	// configured to, and states the outcome in the answer's header.
+	Revoked func(w http.ResponseWriter, req *http.Request, rev revocation.Revision, why revocation.Reason) revocation.Outcome
 }
 
 // Handler is the revocation endpoint of every realm.
@@ -97,11 +99,28 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		oauth.WriteError(w, err)
 		return
 	}
+	outcome := revocation.Outcome{Pending: []string{}, Unbounded: []string{}}
 	if rev > 0 {
-		h.c.Revoked(req.Context(), rev, revocation.ReasonRevoked, w.Header())
+		outcome = h.c.Revoked(w, req, rev, revocation.ReasonRevoked)
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
+	h.answer(w, req, caller, outcome)
+}
+
+// answer is 200 (RFC 7009 §2.2), also for who prefers respond-async: what is
+// committed is revoked. Names of watchers tell where gateways are, and which
+// of them is cut off just now: they are for clients that have shown a secret,
+// not for everybody who was given a token.
+func (h *Handler) answer(w http.ResponseWriter, req *http.Request, caller clientauth.Result, o revocation.Outcome) {
+	if !oauth.ParsePrefer(req.Header).Representation {
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	if caller.Client.PublicClient {
+		o = o.Hidden()
+	}
+	w.Header().Add("Preference-Applied", "return=representation")
+	oauth.WriteJSON(w, http.StatusOK, o)
 }
 
 // revoke returns the revision of what it committed, or 0 if there was nothing

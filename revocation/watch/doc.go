@@ -5,7 +5,7 @@
 //
 // # The promise
 //
-// When Upstream.Await has answered without Pending watchers, every Watcher
+// When Upstream.Await has answered with nobody Pending, every Watcher
 // either has the revocation in its Set, with no decision running on an older
 // state, or has stopped trusting its Set. Without an answer, the same holds
 // one lease after the commit. Neither needs synchronised clocks.

@@ -119,7 +119,7 @@ func TestRevocationIsAppliedWhereAnsweredOverGRPC(t *testing.T) {
 			id := fmt.Sprint("s", i)
 			rev := src.commit(sessionRecord(id))
 			p, err := u.Await(within(t, 5*time.Second), rev)
-			if err != nil || len(p.Watchers) > 0 {
+			if err != nil || len(p.Pending) > 0 {
 				t.Fatalf("Await = %+v, %v", p, err)
 			}
 			if !revoked(w.c.Set, id) {

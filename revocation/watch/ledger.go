@@ -38,6 +38,10 @@ type member struct {
 	left     time.Time // when it went
 }
 
+// expiredMemory is how long a watcher whose lease has ended is still counted
+// by whoever waits for it.
+const expiredMemory = time.Minute
+
 // serveMemory is how long a watcher in serve mode is reported after it has
 // left: it may be accepting tokens without a bound.
 const serveMemory = time.Hour
@@ -69,10 +73,11 @@ func (l *ledger) leave(m *member, st *stream, now time.Time) {
 // sweep forgets members that are gone and can trust nothing any more.
 func (l *ledger) sweep(now time.Time) {
 	for k, m := range l.members {
-		if m.stream != nil || m.leaseEnd.After(now) {
-			continue
+		memory := expiredMemory
+		if m.onStale == serve {
+			memory = serveMemory
 		}
-		if m.onStale != serve || now.Sub(m.left) > serveMemory {
+		if m.stream == nil && now.Sub(m.left) > memory && now.Sub(m.leaseEnd) > memory {
 			delete(l.members, k)
 		}
 	}
@@ -85,16 +90,16 @@ func (l *ledger) forget() {
 	}
 }
 
-// earlierRun is how Pending names watchers that an earlier run of the upstream
+// earlierRun is how an Outcome names watchers that an earlier run of the upstream
 // may have given a lease.
 const earlierRun = "(watchers of an earlier run)"
 
-// pending names the watchers that may be trusting a state older than rev, and
-// those that promise nothing, and says when that can next change by itself.
-func (l *ledger) pending(rev revocation.Revision, now time.Time) (p Pending, next time.Time) {
-	p.Revision = rev
+// outcome says how far rev has reached for who waits since then, and when that
+// can next change by itself.
+func (l *ledger) outcome(rev revocation.Revision, since, now time.Time) (o revocation.Outcome, next time.Time) {
+	o.Revision, o.Pending, o.Unbounded = rev, []string{}, []string{}
 	wait := func(name string, end time.Time) {
-		p.Watchers = append(p.Watchers, name)
+		o.Pending = append(o.Pending, name)
 		if next.IsZero() || end.Before(next) {
 			next = end
 		}
@@ -105,13 +110,16 @@ func (l *ledger) pending(rev revocation.Revision, now time.Time) (p Pending, nex
 	for _, m := range l.members {
 		switch {
 		case m.acked >= rev:
+			o.Applied++
 		case m.leaseEnd.After(now):
 			wait(m.name, m.leaseEnd)
 		case m.onStale == serve:
-			p.Serving = append(p.Serving, m.name)
+			o.Unbounded = append(o.Unbounded, m.name)
+		case m.stream != nil || m.leaseEnd.After(since):
+			o.Expired++
 		}
 	}
-	slices.Sort(p.Watchers)
-	slices.Sort(p.Serving)
-	return p, next
+	slices.Sort(o.Pending)
+	slices.Sort(o.Unbounded)
+	return o, next
 }

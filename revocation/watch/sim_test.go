@@ -211,8 +211,8 @@ func (w *world) await(ctx context.Context, up *Upstream, d *death) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(p.Watchers) > 0 {
-		w.t.Errorf("seed %d: applied, and pending: %v", w.seed, p.Watchers)
+	if len(p.Pending) > 0 {
+		w.t.Errorf("seed %d: applied, and pending: %v", w.seed, p.Pending)
 	}
 	if !d.lost {
 		d.applied = time.Now()

@@ -277,65 +277,62 @@ func (u *Upstream) announce() {
 	u.changed = make(chan struct{})
 }
 
-// Pending names the watchers that had not yet applied a revision when a wait ended.
-type Pending struct {
-	Revision revocation.Revision
-	Watchers []string
-
-	// Serving names watchers without a lease that go on accepting tokens by
-	// their configuration: nothing is promised for them and no wait helps.
-	Serving []string
-}
-
-// unread is how Pending says that this upstream itself has not seen a revision.
+// unread is how an Outcome says that this upstream itself has not seen a revision.
 const unread = "(this upstream has not read the revision)"
 
 // Await returns when every watcher has acknowledged rev or its lease has
 // ended; when ctx ends first it returns what is still pending and ctx's error.
-// After a start it waits out the leases of the run before (see NewStore).
-func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (Pending, error) {
+// With an error, somebody is pending. After a start it waits out the leases of
+// the run before (see NewStore).
+func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (revocation.Outcome, error) {
 	// The log is to be looked at once more: rev may be of an epoch that has
 	// just begun, and the head of the one before may be above it.
 	u.mu.Lock()
-	since := u.begun
+	w := wait{rev: rev, round: u.begun, since: u.c.Now()}
 	u.mu.Unlock()
 	for {
-		p, next, changed, stopped := u.look(rev, since)
-		if len(p.Watchers) == 0 {
-			return p, nil
+		o, next, changed, stopped := u.look(w)
+		switch {
+		case len(o.Pending) == 0:
+			return o, nil
+		case stopped:
+			return o, ErrStopped
+		case ctx.Err() != nil:
+			return o, ctx.Err()
 		}
-		if stopped {
-			return p, ErrStopped
-		}
-		wait := pollEvery
+		pause := pollEvery
 		if !next.IsZero() {
-			wait = max(next.Sub(u.c.Now()), time.Millisecond)
+			pause = max(next.Sub(u.c.Now()), time.Millisecond)
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(pause)
 		select {
 		case <-changed:
 		case <-timer.C:
 		case <-ctx.Done():
-			timer.Stop()
-			p, _, _, _ := u.look(rev, since)
-			return p, ctx.Err()
 		}
 		timer.Stop()
 	}
 }
 
-func (u *Upstream) look(rev revocation.Revision, since uint64) (p Pending, next time.Time, changed <-chan struct{}, stopped bool) {
+// wait is what one Await waits for.
+type wait struct {
+	rev   revocation.Revision
+	round uint64    // polls begun before it
+	since time.Time // when it began
+}
+
+func (u *Upstream) look(w wait) (o revocation.Outcome, next time.Time, changed <-chan struct{}, stopped bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.done <= since {
+	o, next = u.ledger.outcome(w.rev, w.since, u.c.Now())
+	if u.done <= w.round {
 		select {
 		case u.kick <- struct{}{}:
 		default:
 		}
 	}
-	if u.done <= since || u.ring.head < rev {
-		return Pending{Revision: rev, Watchers: []string{unread}}, next, u.changed, u.stopped
+	if u.done <= w.round || u.ring.head < w.rev {
+		o.Pending, next = append(o.Pending, unread), time.Time{}
 	}
-	p, next = u.ledger.pending(rev, u.c.Now())
-	return p, next, u.changed, u.stopped
+	return o, next, u.changed, u.stopped
 }

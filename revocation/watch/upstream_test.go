@@ -276,7 +276,7 @@ func TestAwaitWaitsForALeaseAtMostAndNamesWhom(t *testing.T) {
 		ctx, cancel := context.WithTimeout(r.ctx, 100*time.Millisecond)
 		defer cancel()
 		p, err := r.up.Await(ctx, rev)
-		if !errors.Is(err, context.DeadlineExceeded) || !slices.Equal(p.Watchers, []string{"gateway/gateway"}) {
+		if !errors.Is(err, context.DeadlineExceeded) || !slices.Equal(p.Pending, []string{"gateway/gateway"}) {
 			r.t.Errorf("Await = %+v, %v", p, err)
 		}
 		if _, err := r.up.Await(r.ctx, rev); err != nil {
@@ -295,7 +295,7 @@ func TestServingWatchersAreReported(t *testing.T) {
 		hold := w.c.Set.Begin()
 		defer hold.End()
 		p, err := r.up.Await(r.ctx, r.src.commit(sessionRecord("1")))
-		if err != nil || !slices.Equal(p.Serving, []string{"lax/lax"}) {
+		if err != nil || !slices.Equal(p.Unbounded, []string{"lax/lax"}) {
 			r.t.Errorf("Await = %+v, %v", p, err)
 		}
 	})
