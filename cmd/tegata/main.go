@@ -36,6 +36,7 @@ const (
 type cli struct {
 	Issuer  issuerCmd  `cmd:"" help:"Run the issuer: login, tokens, sessions, revocation."`
 	Authz   authzCmd   `cmd:"" help:"Run the authorization server that Envoy asks."`
+	Revoke  revokeCmd  `cmd:"" help:"Revoke a token and say who has applied it."`
 	Demo    demoCmd    `cmd:"" help:"Run everything on loopback and show what it does."`
 	Policy  policyCmd  `cmd:"" help:"Test, check, format, try and explain Rego policies."`
 	Keys    keysCmd    `cmd:"" help:"Manage signing keys."`
@@ -46,6 +47,7 @@ type cli struct {
 // env is what the world gives to a command.
 type env struct {
 	ctx       context.Context // ends with SIGINT or SIGTERM
+	stdin     io.Reader
 	stdout    io.Writer
 	stderr    io.Writer
 	lookupEnv func(string) (string, bool)
@@ -55,7 +57,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for a clean end; a second one gets what it wants.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(os.Args[1:], &env{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv}))
+	os.Exit(run(os.Args[1:], &env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, lookupEnv: os.LookupEnv}))
 }
 
 // run parses the arguments, runs the command and returns the exit code.
