@@ -35,6 +35,7 @@ import (
 	"github.com/tegata/tegata/authz/extproc"
 	"github.com/tegata/tegata/authz/policy"
 	"github.com/tegata/tegata/authz/verify"
+	"github.com/tegata/tegata/revocation/watch"
 )
 
 // Config configures a Server. Issuers and Policy are required, and Watch for
@@ -58,14 +59,15 @@ type Config struct {
 	Turns    int           // signatures checked and policies evaluated at once; default 32 for each processor
 	Patience time.Duration // how long one more waits for its turn; default 20 ms
 
-	Watch        grpc.ClientConnInterface // the upstream of revocations; made with watch.DialOptions
-	WatchNode    string                   // our name, as operators of the upstream see it
-	WatchIssuers []string                 // whose revocations are wanted; empty means all
-	OnStale      check.OnStale            // default Deny
+	Watch        []grpc.ClientConnInterface // upstreams of revocations, the best first; made with watch.DialOptions
+	WatchNode    string                     // our name, as operators of the upstream see it
+	WatchIssuers []string                   // whose revocations are wanted; empty means all
+	Relay        *watch.RelayConfig         // passes revocations on, see RegisterWatch; nil: does not
+	OnStale      check.OnStale              // default Deny
 
 	// WithoutRevocations are issuers that push no revocations to us: their
 	// tokens pass whether Watch is heard from or not. If that is all of them,
-	// Watch can be nil.
+	// Watch can be empty.
 	WithoutRevocations []string
 
 	// Traces makes a span of each check over gRPC, a child of Envoy's; nil: none.
@@ -161,6 +163,18 @@ func (s *Server) RevocationBytes() int { return s.core.Load().revoked.Bytes() }
 // Gather implements prometheus.Gatherer.
 func (s *Server) Gather() ([]*dto.MetricFamily, error) {
 	return prometheus.Gatherers{s.core.Load().metrics, s.metrics}.Gather()
+}
+
+// RegisterWatch adds the revocation stream to a gRPC server: for the watchers
+// below this one, if Config.Relay is set. A Reload cuts their streams, which
+// resume.
+func (s *Server) RegisterWatch(g grpc.ServiceRegistrar) {
+	watch.RegisterCurrent(g, func() *watch.Upstream {
+		if r := s.core.Load().relay; r != nil {
+			return r.Upstream()
+		}
+		return nil
+	})
 }
 
 func (c Config) withDefaults() Config {

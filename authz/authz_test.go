@@ -167,7 +167,7 @@ func startWith(t *testing.T, i *issuer, upstream string, change func(*Config)) *
 		Realm:   "orders-api",
 		Issuers: []verify.Issuer{{Issuer: i.url, Audience: []string{"orders-api"}, JWKSURL: i.url}},
 		Policy:  policy.Config{FS: policies.FS, Deadline: patience},
-		Watch:   up, WatchNode: "test",
+		Watch:   []grpc.ClientConnInterface{up}, WatchNode: "test",
 	}
 	change(&c)
 	s, err := New(t.Context(), c)
@@ -570,7 +570,7 @@ func TestAWrongConfigurationIsRefused(t *testing.T) {
 	t.Cleanup(func() { _ = conn.Close() })
 	good := Config{
 		Issuers: []verify.Issuer{{Issuer: "https://id.example", Audience: []string{"api"}}},
-		Policy:  policy.Config{FS: policies.FS}, Watch: conn,
+		Policy:  policy.Config{FS: policies.FS}, Watch: []grpc.ClientConnInterface{conn},
 	}
 	if _, err := New(t.Context(), good); err != nil {
 		t.Fatalf("a good one: %v", err)

@@ -27,6 +27,7 @@ type core struct {
 	named    map[string]*policy.Engine // the same, by name
 	revoked  *revocation.Set
 	watcher  *watch.Watcher  // nil: no issuer's revocations reach us
+	relay    *watch.Relay    // that watcher is half of; nil: nobody is below us
 	without  map[string]bool // issuers whose revocations do not
 	checker  *check.Checker
 	metrics  *prometheus.Registry // of its own: two cores run side by side in a Reload
@@ -81,7 +82,7 @@ func (k *core) covered(c Config) error {
 		switch {
 		case k.without[i.Issuer]:
 			c.Logger.Warn("no revocations of this issuer reach us: its tokens pass until they expire, or until it says otherwise when asked", "issuer", i.Issuer)
-		case c.Watch == nil:
+		case len(c.Watch) == 0:
 			return fmt.Errorf("authz: issuer %q: Watch is required for its revocations, or name it in WithoutRevocations", i.Issuer)
 		case len(c.WatchIssuers) > 0 && !slices.Contains(c.WatchIssuers, i.Issuer):
 			return fmt.Errorf("authz: issuer %q: its revocations are not among those wanted, nor is it in WithoutRevocations", i.Issuer)
@@ -92,17 +93,25 @@ func (k *core) covered(c Config) error {
 
 // watch prepares to follow revocations, if there is an upstream.
 func (k *core) watch(c Config) error {
-	if c.Watch == nil {
+	if len(c.Watch) == 0 {
 		return nil
 	}
-	var err error
-	if k.watcher, err = watch.NewWatcher(watch.WatcherConfig{
-		Conn: c.Watch, Set: k.revoked, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
+	conf := watch.WatcherConfig{
+		Conns: c.Watch, Set: k.revoked, Node: c.WatchNode, OnStale: string(c.OnStale), Issuers: c.WatchIssuers,
 		Now: c.Now, Logger: c.Logger, Applied: c.applied,
-	}); err != nil {
+	}
+	var err error
+	if c.Relay == nil {
+		if k.watcher, err = watch.NewWatcher(conf); err != nil {
+			return err
+		}
+		return k.watcher.RegisterMetrics(k.metrics)
+	}
+	if k.relay, err = watch.NewRelay(conf, *c.Relay); err != nil {
 		return err
 	}
-	return k.watcher.RegisterMetrics(k.metrics)
+	k.watcher = k.relay.Watcher()
+	return errors.Join(k.watcher.RegisterMetrics(k.metrics), k.relay.Upstream().RegisterMetrics(k.metrics))
 }
 
 // trust says whether what is known of an issuer's revocations can be relied
@@ -169,7 +178,10 @@ func (k *core) run(ctx context.Context) error {
 		g.Go(func() error { return p.Run(ctx) })
 	}
 	g.Go(func() error { return k.verifier.Run(ctx) })
-	if k.watcher != nil {
+	switch {
+	case k.relay != nil:
+		g.Go(func() error { return k.relay.Run(ctx) })
+	case k.watcher != nil:
 		g.Go(func() error { return k.watcher.Run(ctx) })
 	}
 	return g.Wait()

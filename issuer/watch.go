@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,9 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/tegata/tegata/internal/jose"
@@ -111,7 +108,7 @@ func state(h http.Header, o revocation.Outcome) {
 // list sees every realm; a client-credentials token with WatchScope sees its
 // own realm, or every realm if it is of WatchRealm.
 func (i *Issuer) authorizeWatch(ctx context.Context) (watch.Identity, error) {
-	if id, ok := i.watchPeer(ctx); ok {
+	if id, ok := watch.Peer(ctx, i.c.WatchPeers); ok {
 		return id, nil
 	}
 	compact, ok := bearer(ctx)
@@ -127,32 +124,6 @@ func (i *Issuer) authorizeWatch(ctx context.Context) (watch.Identity, error) {
 		id.Issuers = nil
 	}
 	return id, nil
-}
-
-// watchPeer is the identity of a verified client certificate on the list.
-func (i *Issuer) watchPeer(ctx context.Context) (watch.Identity, bool) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return watch.Identity{}, false
-	}
-	tls, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(tls.State.VerifiedChains) == 0 {
-		return watch.Identity{}, false
-	}
-	for _, name := range namesOf(tls.State.VerifiedChains[0][0]) {
-		if slices.Contains(i.c.WatchPeers, name) {
-			return watch.Identity{Name: name}, true
-		}
-	}
-	return watch.Identity{}, false
-}
-
-func namesOf(c *x509.Certificate) []string {
-	names := slices.Clone(c.DNSNames)
-	for _, u := range c.URIs {
-		names = append(names, u.String())
-	}
-	return names
 }
 
 func bearer(ctx context.Context) (string, bool) {

@@ -124,7 +124,7 @@ func TestARevocationIsAppliedBeforeItIsAnswered(t *testing.T) {
 func (s *server) watcher(t *testing.T, conn *grpc.ClientConn) *revocation.Set {
 	t.Helper()
 	set := revocation.NewSet()
-	w, err := watch.NewWatcher(watch.WatcherConfig{Conn: authorized{conn, bearerOf(s.clientToken(issuer.WatchScope))}, Set: set, Node: "test"})
+	w, err := watch.NewWatcher(watch.WatcherConfig{Conns: []grpc.ClientConnInterface{authorized{conn, bearerOf(s.clientToken(issuer.WatchScope))}}, Set: set, Node: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

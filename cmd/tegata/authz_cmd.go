@@ -103,6 +103,11 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 	if held != nil {
 		defer func() { _ = held.Close() }()
 	}
+	below, err := openRelayDoor(ctx, "authz.relay", c.Relay)
+	if err != nil {
+		return err
+	}
+	defer below.close()
 	metrics := newMetrics()
 	var server *authz.Server
 	decisions, err := openDecisionLog(c.DecisionLog, func(policy string) decisionlog.Rules { return server.LogRules(policy) }, r.env.stdout, log, metrics)
@@ -136,6 +141,10 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 	}
 	if held != nil {
 		g.Go(func() error { return server.RunHeld(ctx, held, heldConfig) })
+	}
+	if below != nil {
+		server.RegisterWatch(below.server)
+		g.Go(func() error { return serveGRPC(inner, below.server, below.listener) })
 	}
 	g.Go(func() error {
 		if _, set := r.env.lookupEnv("GOGC"); !set {
@@ -198,15 +207,15 @@ func openHeldDoor(ctx context.Context, c extProcConfig) (net.Listener, authz.Hel
 	return l, h, err
 }
 
-// newAuthz builds the server, and the connection to its upstream, if any.
-func newAuthz(ctx context.Context, c authzConfig, traces trace.TracerProvider, decisions *decisionlog.Log, log *slog.Logger) (*authz.Server, *grpc.ClientConn, error) {
+// newAuthz builds the server, and the connections to its upstreams, if any.
+func newAuthz(ctx context.Context, c authzConfig, traces trace.TracerProvider, decisions *decisionlog.Log, log *slog.Logger) (*authz.Server, upstreams, error) {
 	conf, conn, err := authzServerConfig(c, decisions, log)
 	if err != nil {
 		return nil, nil, err
 	}
 	conf.Traces = traces
 	if conf.TLS, err = serverTLS("authz.tls", c.TLS); err != nil {
-		hangUp(conn)
+		conn.hangUp()
 		return nil, nil, err
 	}
 	if conf.TLS != nil && conf.TLS.ClientCAs != nil {
@@ -214,15 +223,15 @@ func newAuthz(ctx context.Context, c authzConfig, traces trace.TracerProvider, d
 	}
 	s, err := authz.New(ctx, conf)
 	if err != nil {
-		hangUp(conn)
+		conn.hangUp()
 		return nil, nil, withHint(fmt.Errorf("building authz: %w", err), "tegata policy check DIR shows what is wrong with a policy")
 	}
 	return s, conn, nil
 }
 
-// authzServerConfig is all of it but TLS, with a connection that is the
-// caller's to hang up, nil without an upstream.
-func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logger) (authz.Config, *grpc.ClientConn, error) {
+// authzServerConfig is all of it but TLS, with connections that are the
+// caller's to hang up.
+func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logger) (authz.Config, upstreams, error) {
 	issuers, err := trusted(c.Issuers)
 	if err != nil {
 		return authz.Config{}, nil, err
@@ -239,7 +248,7 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 	if err != nil {
 		return authz.Config{}, nil, err
 	}
-	conn, err := dialWatch(c.Revocations)
+	conn, err := dialWatch("authz.revocations", c.Revocations)
 	if err != nil {
 		return authz.Config{}, nil, err
 	}
@@ -247,13 +256,13 @@ func authzServerConfig(c authzConfig, decisions *decisionlog.Log, log *slog.Logg
 		Realm: c.Realm, ResourceMetadata: c.ResourceMetadata, TrustXFCC: c.TrustXFCC, ErrorResponses: c.ErrorResponses, Issuers: issuers, DPoP: dpop,
 		Policy: main, Shadow: c.Policy.shadows(), LeaveTokens: c.Policy.leavesTokens(), Policies: named,
 		Turns: c.Evaluations, Patience: c.EvaluationWait,
-		WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
+		Watch: conn.conns(), WatchNode: hostname(), WatchIssuers: c.Revocations.Issuers, OnStale: check.OnStale(c.OnStale),
 		WithoutRevocations: c.withoutRevocations(),
 		Hold:               c.ExtProc.Listen != "",
 		Decisions:          decisions, Drain: c.Drain, Logger: log,
 	}
-	if conn != nil { // an interface that holds a nil pointer is not nil
-		conf.Watch = conn
+	if c.Relay.Listen != "" {
+		conf.Relay = c.Relay.config()
 	}
 	return conf, conn, nil
 }
@@ -380,14 +389,14 @@ func introspection(c *introspectionConfig) (*verify.Introspection, error) {
 	}, nil
 }
 
-// dialWatch prepares the connection to the issuer's watch listener. It does
-// not connect yet: an issuer that is not there keeps authz unready, not down.
-// It is nil without the section.
-func dialWatch(c revocationsConfig) (*grpc.ClientConn, error) {
-	if c.Address == "" {
-		return nil, nil
-	}
-	t, err := clientTLS("authz.revocations.tls", c.TLS)
+// upstreams are connections to where revocations come from.
+type upstreams []*grpc.ClientConn
+
+// dialWatch prepares the connections to the watch listeners of the issuer or
+// of relays. It does not connect yet: an issuer that is not there keeps authz
+// unready, not down. There are none without the section.
+func dialWatch(key string, c revocationsConfig) (upstreams, error) {
+	t, err := clientTLS(key+".tls", c.TLS)
 	if err != nil {
 		return nil, err
 	}
@@ -397,24 +406,36 @@ func dialWatch(c revocationsConfig) (*grpc.ClientConn, error) {
 	}
 	options := append(watch.DialOptions(watchLease), grpc.WithTransportCredentials(transport))
 	if c.ClientID != "" {
-		secret, err := secretOf("authz.revocations.client_secret_file", c.ClientSecret, c.ClientSecretFile)
+		secret, err := secretOf(key+".client_secret_file", c.ClientSecret, c.ClientSecretFile)
 		if err != nil {
 			return nil, err
 		}
 		options = append(options, grpc.WithPerRPCCredentials(newTokenCredentials(c, secret, t != nil)))
 	}
-	conn, err := grpc.NewClient(c.Address, options...)
-	if err != nil {
-		return nil, fmt.Errorf("authz.revocations.address: %w", err)
+	var all upstreams
+	for _, address := range c.addresses() {
+		conn, err := grpc.NewClient(address, options...)
+		if err != nil {
+			all.hangUp()
+			return nil, fmt.Errorf("%s: %s: %w", key, address, err)
+		}
+		all = append(all, conn)
 	}
-	return conn, nil
+	return all, nil
 }
 
-// hangUp closes a connection, if there is one.
-func hangUp(conn *grpc.ClientConn) {
-	if conn != nil {
+func (u upstreams) hangUp() {
+	for _, conn := range u {
 		_ = conn.Close()
 	}
+}
+
+func (u upstreams) conns() []grpc.ClientConnInterface {
+	var all []grpc.ClientConnInterface
+	for _, conn := range u {
+		all = append(all, conn)
+	}
+	return all
 }
 
 // tokenCredentials shows a client-credentials token on each call. Calls are

@@ -19,6 +19,7 @@ type config struct {
 	Log    logConfig     `yaml:"log"`
 	Issuer *issuerConfig `yaml:"issuer"`
 	Authz  *authzConfig  `yaml:"authz"`
+	Relay  *relayConfig  `yaml:"relay"`
 
 	doc *document
 	set map[string]string // overridden key → by what
@@ -86,6 +87,7 @@ type authzConfig struct {
 	DPoP              dpopConfig         `yaml:"dpop"`
 	Issuers           []trustedConfig    `yaml:"issuers"`
 	Revocations       revocationsConfig  `yaml:"revocations"`
+	Relay             relayDoorConfig    `yaml:"relay"`
 	OnStale           string             `yaml:"on_stale"`
 	Policy            policyConfig       `yaml:"policy"`
 	Policies          []namedPolicy      `yaml:"policies"`
@@ -159,12 +161,48 @@ type introspectionConfig struct {
 // revocationsConfig is where authz hears of revocations, and as whom.
 type revocationsConfig struct {
 	Address          string          `yaml:"address"`
+	Others           []string        `yaml:"others"` // upstreams of the same history, for when Address is lost
 	TLS              clientTLSConfig `yaml:"tls"`
 	TokenURL         string          `yaml:"token_url"`
 	ClientID         string          `yaml:"client_id"`
 	ClientSecret     string          `yaml:"client_secret"`
 	ClientSecretFile string          `yaml:"client_secret_file"`
 	Issuers          []string        `yaml:"issuers"`
+}
+
+// paths are the files that it names.
+func (r *revocationsConfig) paths() []*string {
+	return []*string{&r.TLS.CAFile, &r.TLS.CertFile, &r.TLS.KeyFile, &r.ClientSecretFile}
+}
+
+// addresses are where authz or a relay may hear of revocations, the best first.
+func (r revocationsConfig) addresses() []string {
+	if r.Address == "" {
+		return nil
+	}
+	return append([]string{r.Address}, r.Others...)
+}
+
+// relayConfig is tegata relay.
+type relayConfig struct {
+	Listen      string            `yaml:"listen"`
+	TLS         tlsConfig         `yaml:"tls"`
+	Peers       []string          `yaml:"peers"`
+	Lease       time.Duration     `yaml:"lease"`
+	Management  string            `yaml:"management"`
+	Revocations revocationsConfig `yaml:"revocations"`
+}
+
+func (r relayConfig) door() relayDoorConfig {
+	return relayDoorConfig{Listen: r.Listen, TLS: r.TLS, Peers: r.Peers, Lease: r.Lease}
+}
+
+// relayDoorConfig is where the watchers below an authz come; off without Listen.
+type relayDoorConfig struct {
+	Listen string        `yaml:"listen"`
+	TLS    tlsConfig     `yaml:"tls"`
+	Peers  []string      `yaml:"peers"`
+	Lease  time.Duration `yaml:"lease"`
 }
 
 // clientTLSConfig is a client's side of TLS; CAFile switches it on.
@@ -439,9 +477,15 @@ func (c *config) defaults() {
 		for n := range a.Issuers {
 			def(&a.Issuers[n].Revocations, watchRevocations)
 		}
+		def(&a.Relay.Lease, 5*time.Second)
 		def(&a.Drain, 5*time.Second)
 		def(&a.GCPercent, 400)
 		def(&a.MemoryLimit, "512MiB")
+	}
+	if r := c.Relay; r != nil {
+		def(&r.Listen, "127.0.0.1:8083")
+		def(&r.Management, "127.0.0.1:8084")
+		def(&r.Lease, 5*time.Second)
 	}
 }
 
@@ -470,7 +514,8 @@ func (c *config) resolve(dir string) {
 			&a.DPoP.NonceSecretFile,
 			&a.HTTP.TLS.CertFile, &a.HTTP.TLS.KeyFile, &a.HTTP.TLS.ClientCAFile,
 			&a.ExtProc.TLS.CertFile, &a.ExtProc.TLS.KeyFile, &a.ExtProc.TLS.ClientCAFile,
-			&a.Revocations.TLS.CAFile, &a.Revocations.TLS.CertFile, &a.Revocations.TLS.KeyFile, &a.Revocations.ClientSecretFile)
+			&a.Relay.TLS.CertFile, &a.Relay.TLS.KeyFile, &a.Relay.TLS.ClientCAFile)
+		paths = append(paths, a.Revocations.paths()...)
 		for n := range a.Policies {
 			paths = append(append(paths, &a.Policies[n].Dir), a.Policies[n].Bundle.paths()...)
 		}
@@ -483,6 +528,10 @@ func (c *config) resolve(dir string) {
 		if d := a.DecisionLog; d != nil {
 			paths = append(paths, &d.File.Path, &d.HTTP.TokenFile, &d.HTTP.BufferDir, &d.OTLP.TokenFile, &d.OTLP.BufferDir)
 		}
+	}
+	if r := c.Relay; r != nil {
+		paths = append(paths, &r.TLS.CertFile, &r.TLS.KeyFile, &r.TLS.ClientCAFile)
+		paths = append(paths, r.Revocations.paths()...)
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {

@@ -19,8 +19,8 @@ import (
 
 // check complains about the first key that cannot work.
 func (c *config) check() error {
-	if c.Issuer == nil && c.Authz == nil {
-		return c.doc.at("", "neither an issuer: nor an authz: section", "write one as in docs/operating.md")
+	if c.Issuer == nil && c.Authz == nil && c.Relay == nil {
+		return c.doc.at("", "neither an issuer: nor an authz: nor a relay: section", "write one as in docs/operating.md")
 	}
 	if err := c.oneOf("log.format", c.Log.Format, "json", "text"); err != nil {
 		return err
@@ -31,7 +31,57 @@ func (c *config) check() error {
 	if err := c.checkIssuer(); err != nil {
 		return err
 	}
-	return c.checkAuthz()
+	if err := c.checkAuthz(); err != nil {
+		return err
+	}
+	return c.checkRelay()
+}
+
+func (c *config) checkRelay() error {
+	r := c.Relay
+	if r == nil {
+		return nil
+	}
+	return firstError(
+		c.isAddress("relay.management", r.Management),
+		c.checkRelayDoor("relay", r.door()),
+		c.checkRevocations("relay.revocations", r.Revocations),
+		c.isUpstream("relay.revocations", r.Revocations),
+	)
+}
+
+// isUpstream: a relay without one has nothing to relay.
+func (c *config) isUpstream(key string, r revocationsConfig) error {
+	if r.Address == "" {
+		return c.at(key+".address", "required: from where does the relay hear of revocations?", "issuer.watch.listen of the issuer, or the listener of another relay")
+	}
+	return nil
+}
+
+// checkRelayDoor: who is below a relay shows a certificate, so that it cannot
+// do without TLS, on loopback neither.
+func (c *config) checkRelayDoor(key string, r relayDoorConfig) error {
+	switch {
+	case r.Listen == "":
+		return nil
+	case r.TLS.CertFile == "" || r.TLS.ClientCAFile == "":
+		return c.at(key+".tls", "required, with client_ca_file: watchers show who they are by a certificate, and the stream names live sessions", "tls: { cert_file: …, key_file: …, client_ca_file: … }")
+	case len(r.Peers) == 0:
+		return c.at(key+".peers", "required: who may watch?", "SPIFFE ids or DNS names in the certificates of watchers")
+	}
+	return firstError(
+		c.isAddress(key+".listen", r.Listen),
+		c.isTLS(key+".tls", r.TLS),
+		c.within(key+".lease", r.Lease, 100*time.Millisecond, 10*time.Minute),
+	)
+}
+
+// checkAuthzRelay: authz can relay only what it hears.
+func (c *config) checkAuthzRelay(a *authzConfig) error {
+	if a.Relay.Listen == "" {
+		return nil
+	}
+	return firstError(c.checkRelayDoor("authz.relay", a.Relay), c.isUpstream("authz.revocations", a.Revocations))
 }
 
 func (c *config) checkIssuer() error {
@@ -116,7 +166,8 @@ func (c *config) checkAuthz() error {
 		c.within("authz.evaluation_wait", a.EvaluationWait, 0, 10*time.Second),
 		c.within("authz.drain", a.Drain, 0, 10*time.Minute),
 		c.isMemory("authz.memory_limit", a.MemoryLimit),
-		c.checkRevocations(),
+		c.checkRevocations("authz.revocations", a.Revocations),
+		c.checkAuthzRelay(a),
 	)
 	if err != nil {
 		return err
@@ -399,9 +450,7 @@ func (c *config) isWatched(key string, t trustedConfig) error {
 // isZero: nothing is said of where revocations come from.
 func (r revocationsConfig) isZero() bool { return reflect.DeepEqual(r, revocationsConfig{}) }
 
-func (c *config) checkRevocations() error {
-	const key = "authz.revocations"
-	r := c.Authz.Revocations
+func (c *config) checkRevocations(key string, r revocationsConfig) error {
 	switch {
 	case r.isZero():
 		return nil // isWatched asks whether that can be
@@ -410,16 +459,21 @@ func (c *config) checkRevocations() error {
 	case r.ClientSecret != "" && r.ClientSecretFile != "":
 		return c.at(key+".client_secret_file", "given together with client_secret", "keep one of them")
 	case r.ClientID == "" && r.TLS.CertFile == "":
-		return c.at(key+".client_id", "required: how does authz show the issuer who it is?", "client_id with client_secret_file and token_url, or tls.cert_file with tls.key_file")
+		return c.at(key+".client_id", "required: how is the upstream shown who asks?", "client_id with client_secret_file and token_url, or tls.cert_file with tls.key_file")
 	case r.ClientID != "" && r.ClientSecret == "" && r.ClientSecretFile == "":
 		return c.at(key+".client_secret_file", "required with client_id", "a file that holds the secret, readable by tegata alone")
-	case !r.TLS.on() && !isLoopback(r.Address):
+	case !r.TLS.on() && slices.ContainsFunc(r.addresses(), func(a string) bool { return !isLoopback(a) }):
 		return c.at(key+".tls", "required beyond loopback: the stream names live sessions", "tls.ca_file")
 	case (r.TLS.CertFile == "") != (r.TLS.KeyFile == ""):
 		return c.at(key+".tls", "cert_file and key_file go together", "")
 	}
 	if err := c.isAddress(key+".address", r.Address); err != nil {
 		return err
+	}
+	for n, address := range r.Others {
+		if err := c.isAddress(fmt.Sprintf("%s.others[%d]", key, n), address); err != nil {
+			return err
+		}
 	}
 	if r.ClientID != "" {
 		return c.isURL(key+".token_url", r.TokenURL)

@@ -36,6 +36,7 @@ const (
 type cli struct {
 	Issuer  issuerCmd  `cmd:"" help:"Run the issuer: login, tokens, sessions, revocation."`
 	Authz   authzCmd   `cmd:"" help:"Run the authorization server that Envoy asks."`
+	Relay   relayCmd   `cmd:"" help:"Pass revocations on, from an issuer or a relay to watchers near."`
 	Revoke  revokeCmd  `cmd:"" help:"Revoke a token and say who has applied it."`
 	Demo    demoCmd    `cmd:"" help:"Run everything on loopback and show what it does."`
 	Policy  policyCmd  `cmd:"" help:"Test, check, format, try and explain Rego policies."`

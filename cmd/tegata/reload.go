@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc"
 
 	"github.com/tegata/tegata/authz"
 	"github.com/tegata/tegata/authz/decisionlog"
@@ -37,7 +36,7 @@ type runningAuthz struct {
 	server    *authz.Server
 	config    authzConfig
 	decisions *decisionlog.Log // nil without
-	conn      *grpc.ClientConn // to the upstream; nil without
+	conn      upstreams        // to hang up when they are replaced
 	log       *slog.Logger
 }
 
@@ -45,7 +44,7 @@ type runningAuthz struct {
 // until ctx ends; then it closes the connection. A configuration that cannot
 // work changes nothing.
 func (r reloading) run(ctx context.Context, a *runningAuthz, metrics prometheus.Registerer) error {
-	defer func() { hangUp(a.conn) }()
+	defer func() { a.conn.hangUp() }()
 	results := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tegata_config_reloads_total", Help: "Configurations read again, by result (ok, error).",
 	}, []string{"result"})
@@ -108,10 +107,10 @@ func (r reloading) apply(ctx context.Context, a *runningAuthz) error {
 	ctx, cancel := context.WithTimeout(ctx, reloadPatience)
 	defer cancel()
 	if err := a.server.Reload(ctx, next); err != nil {
-		hangUp(conn)
+		conn.hangUp()
 		return err
 	}
-	hangUp(a.conn)
+	a.conn.hangUp()
 	a.config, a.conn = *conf.Authz, conn
 	return nil
 }
@@ -127,6 +126,7 @@ func (a *runningAuthz) warnFixed(next authzConfig) {
 		"authz.management":      {a.config.Management, next.Management},
 		"authz.tls":             {a.config.TLS, next.TLS},
 		"authz.error_responses": {a.config.ErrorResponses, next.ErrorResponses},
+		"authz.relay":           {a.config.Relay, next.Relay},
 		"authz.drain":           {a.config.Drain, next.Drain},
 		"authz.gc_percent":      {a.config.GCPercent, next.GCPercent},
 		"authz.memory_limit":    {a.config.MemoryLimit, next.MemoryLimit},

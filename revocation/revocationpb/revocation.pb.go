@@ -20,6 +20,8 @@
 //   3. acknowledges a revision only when the state that contains it is in
 //      force and every decision that began on an older state has ended;
 //   4. keeps its old state in force until a snapshot is whole;
+//      A relay acknowledges what all watchers below it have acknowledged, or
+//      cannot trust any more, and grants no lease beyond its own;
 //   5. does not skip what it cannot read: an unknown Kind, a hole, or a
 //      revision that steps back ends the stream, and the watcher resumes.
 //
@@ -279,8 +281,11 @@ type Open struct {
 	Issuers []string `protobuf:"bytes,4,rep,name=issuers,proto3" json:"issuers,omitempty"`
 	// The epoch and the revision that the watcher holds (applied, and no
 	// decision runs on an older state); an empty epoch asks for a snapshot.
-	Epoch         string `protobuf:"bytes,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	Epoch    string `protobuf:"bytes,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Revision uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
+	// True for a relay: revision is what it has in force itself. What the
+	// watchers below it have acknowledged, it says in an Ack.
+	Relay         bool `protobuf:"varint,7,opt,name=relay,proto3" json:"relay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,10 +362,23 @@ func (x *Open) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Open) GetRelay() bool {
+	if x != nil {
+		return x.Relay
+	}
+	return false
+}
+
 // Ack says that a revision is in force, and nothing older in use.
 type Ack struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Of a relay: what it has in force itself, if that is more. It earns the
+	// relay its lease, so that one slow watcher below does not end the leases
+	// of the others; only revision says that something is done.
+	Held uint64 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`
+	// Of a relay: who is below it.
+	Below         *Below `protobuf:"bytes,3,opt,name=below,proto3" json:"below,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +420,89 @@ func (x *Ack) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Ack) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *Ack) GetBelow() *Below {
+	if x != nil {
+		return x.Below
+	}
+	return nil
+}
+
+// Below is how far what the relay holds has reached below it.
+type Below struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Applied       uint32                 `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`    // watchers that acknowledged it
+	Expired       uint32                 `protobuf:"varint,2,opt,name=expired,proto3" json:"expired,omitempty"`    // others that trust nothing any more
+	Pending       []string               `protobuf:"bytes,3,rep,name=pending,proto3" json:"pending,omitempty"`     // who may trust something older; at most 64, of 256 bytes
+	Unbounded     []string               `protobuf:"bytes,4,rep,name=unbounded,proto3" json:"unbounded,omitempty"` // ON_STALE_SERVE without a lease; likewise
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Below) Reset() {
+	*x = Below{}
+	mi := &file_revocation_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Below) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Below) ProtoMessage() {}
+
+func (x *Below) ProtoReflect() protoreflect.Message {
+	mi := &file_revocation_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Below.ProtoReflect.Descriptor instead.
+func (*Below) Descriptor() ([]byte, []int) {
+	return file_revocation_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Below) GetApplied() uint32 {
+	if x != nil {
+		return x.Applied
+	}
+	return 0
+}
+
+func (x *Below) GetExpired() uint32 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
+func (x *Below) GetPending() []string {
+	if x != nil {
+		return x.Pending
+	}
+	return nil
+}
+
+func (x *Below) GetUnbounded() []string {
+	if x != nil {
+		return x.Unbounded
+	}
+	return nil
+}
+
 // Renew asks for a lease. Each has its own nonce.
 type Renew struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -412,7 +513,7 @@ type Renew struct {
 
 func (x *Renew) Reset() {
 	*x = Renew{}
-	mi := &file_revocation_proto_msgTypes[3]
+	mi := &file_revocation_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +525,7 @@ func (x *Renew) String() string {
 func (*Renew) ProtoMessage() {}
 
 func (x *Renew) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[3]
+	mi := &file_revocation_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +538,7 @@ func (x *Renew) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renew.ProtoReflect.Descriptor instead.
 func (*Renew) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{3}
+	return file_revocation_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Renew) GetNonce() uint64 {
@@ -465,7 +566,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_revocation_proto_msgTypes[4]
+	mi := &file_revocation_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +578,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[4]
+	mi := &file_revocation_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +591,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{4}
+	return file_revocation_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WatchResponse) GetMessage() isWatchResponse_Message {
@@ -603,14 +704,18 @@ type Opened struct {
 	Snapshot bool `protobuf:"varint,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// The longest lease that this upstream grants, in milliseconds; a watcher
 	// renews about four times as often.
-	LeaseMillis   int64 `protobuf:"varint,3,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"`
+	LeaseMillis int64 `protobuf:"varint,3,opt,name=lease_millis,json=leaseMillis,proto3" json:"lease_millis,omitempty"`
+	// The iss values that this stream carries, sorted; empty means all. A
+	// watcher that resumes with others than those its state is made of has
+	// holes in it, and must start over.
+	Issuers       []string `protobuf:"bytes,4,rep,name=issuers,proto3" json:"issuers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_revocation_proto_msgTypes[5]
+	mi := &file_revocation_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +727,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[5]
+	mi := &file_revocation_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +740,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{5}
+	return file_revocation_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Opened) GetEpoch() string {
@@ -659,6 +764,13 @@ func (x *Opened) GetLeaseMillis() int64 {
 	return 0
 }
 
+func (x *Opened) GetIssuers() []string {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
 // SnapshotChunk is a part of a snapshot, in no particular order.
 type SnapshotChunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -669,7 +781,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_revocation_proto_msgTypes[6]
+	mi := &file_revocation_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +793,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[6]
+	mi := &file_revocation_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +806,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{6}
+	return file_revocation_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SnapshotChunk) GetRecords() []*Record {
@@ -715,7 +827,7 @@ type SnapshotEnd struct {
 
 func (x *SnapshotEnd) Reset() {
 	*x = SnapshotEnd{}
-	mi := &file_revocation_proto_msgTypes[7]
+	mi := &file_revocation_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +839,7 @@ func (x *SnapshotEnd) String() string {
 func (*SnapshotEnd) ProtoMessage() {}
 
 func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[7]
+	mi := &file_revocation_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +852,7 @@ func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotEnd.ProtoReflect.Descriptor instead.
 func (*SnapshotEnd) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{7}
+	return file_revocation_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SnapshotEnd) GetEpoch() string {
@@ -770,7 +882,7 @@ type Delta struct {
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_revocation_proto_msgTypes[8]
+	mi := &file_revocation_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +894,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[8]
+	mi := &file_revocation_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +907,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{8}
+	return file_revocation_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Delta) GetPrevious() uint64 {
@@ -837,7 +949,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_revocation_proto_msgTypes[9]
+	mi := &file_revocation_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +961,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[9]
+	mi := &file_revocation_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +974,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{9}
+	return file_revocation_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Lease) GetNonce() uint64 {
@@ -903,7 +1015,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_revocation_proto_msgTypes[10]
+	mi := &file_revocation_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1027,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[10]
+	mi := &file_revocation_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1040,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{10}
+	return file_revocation_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Heartbeat) GetRevision() uint64 {
@@ -961,7 +1073,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_revocation_proto_msgTypes[11]
+	mi := &file_revocation_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1085,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_revocation_proto_msgTypes[11]
+	mi := &file_revocation_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1098,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_revocation_proto_rawDescGZIP(), []int{11}
+	return file_revocation_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Record) GetRevision() uint64 {
@@ -1061,16 +1173,24 @@ const file_revocation_proto_rawDesc = "" +
 	"\x04open\x18\x01 \x01(\v2\x1a.tegata.revocation.v1.OpenH\x00R\x04open\x12-\n" +
 	"\x03ack\x18\x02 \x01(\v2\x19.tegata.revocation.v1.AckH\x00R\x03ack\x123\n" +
 	"\x05renew\x18\x03 \x01(\v2\x1b.tegata.revocation.v1.RenewH\x00R\x05renewB\t\n" +
-	"\amessage\"\xbc\x01\n" +
+	"\amessage\"\xd2\x01\n" +
 	"\x04Open\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\fR\binstance\x128\n" +
 	"\bon_stale\x18\x03 \x01(\x0e2\x1d.tegata.revocation.v1.OnStaleR\aonStale\x12\x18\n" +
 	"\aissuers\x18\x04 \x03(\tR\aissuers\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\tR\x05epoch\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision\"!\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05relay\x18\a \x01(\bR\x05relay\"h\n" +
 	"\x03Ack\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\"\x1d\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
+	"\x04held\x18\x02 \x01(\x04R\x04held\x121\n" +
+	"\x05below\x18\x03 \x01(\v2\x1b.tegata.revocation.v1.BelowR\x05below\"s\n" +
+	"\x05Below\x12\x18\n" +
+	"\aapplied\x18\x01 \x01(\rR\aapplied\x12\x18\n" +
+	"\aexpired\x18\x02 \x01(\rR\aexpired\x12\x18\n" +
+	"\apending\x18\x03 \x03(\tR\apending\x12\x1c\n" +
+	"\tunbounded\x18\x04 \x03(\tR\tunbounded\"\x1d\n" +
 	"\x05Renew\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\x04R\x05nonce\"\x93\x03\n" +
 	"\rWatchResponse\x126\n" +
@@ -1080,11 +1200,12 @@ const file_revocation_proto_rawDesc = "" +
 	"\x05delta\x18\x04 \x01(\v2\x1b.tegata.revocation.v1.DeltaH\x00R\x05delta\x123\n" +
 	"\x05lease\x18\x05 \x01(\v2\x1b.tegata.revocation.v1.LeaseH\x00R\x05lease\x12?\n" +
 	"\theartbeat\x18\x06 \x01(\v2\x1f.tegata.revocation.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\amessage\"]\n" +
+	"\amessage\"w\n" +
 	"\x06Opened\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\x12!\n" +
-	"\flease_millis\x18\x03 \x01(\x03R\vleaseMillis\"G\n" +
+	"\flease_millis\x18\x03 \x01(\x03R\vleaseMillis\x12\x18\n" +
+	"\aissuers\x18\x04 \x03(\tR\aissuers\"G\n" +
 	"\rSnapshotChunk\x126\n" +
 	"\arecords\x18\x01 \x03(\v2\x1c.tegata.revocation.v1.RecordR\arecords\"?\n" +
 	"\vSnapshotEnd\x12\x14\n" +
@@ -1144,44 +1265,46 @@ func file_revocation_proto_rawDescGZIP() []byte {
 }
 
 var file_revocation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_revocation_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_revocation_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_revocation_proto_goTypes = []any{
 	(OnStale)(0),          // 0: tegata.revocation.v1.OnStale
 	(Kind)(0),             // 1: tegata.revocation.v1.Kind
 	(*WatchRequest)(nil),  // 2: tegata.revocation.v1.WatchRequest
 	(*Open)(nil),          // 3: tegata.revocation.v1.Open
 	(*Ack)(nil),           // 4: tegata.revocation.v1.Ack
-	(*Renew)(nil),         // 5: tegata.revocation.v1.Renew
-	(*WatchResponse)(nil), // 6: tegata.revocation.v1.WatchResponse
-	(*Opened)(nil),        // 7: tegata.revocation.v1.Opened
-	(*SnapshotChunk)(nil), // 8: tegata.revocation.v1.SnapshotChunk
-	(*SnapshotEnd)(nil),   // 9: tegata.revocation.v1.SnapshotEnd
-	(*Delta)(nil),         // 10: tegata.revocation.v1.Delta
-	(*Lease)(nil),         // 11: tegata.revocation.v1.Lease
-	(*Heartbeat)(nil),     // 12: tegata.revocation.v1.Heartbeat
-	(*Record)(nil),        // 13: tegata.revocation.v1.Record
+	(*Below)(nil),         // 5: tegata.revocation.v1.Below
+	(*Renew)(nil),         // 6: tegata.revocation.v1.Renew
+	(*WatchResponse)(nil), // 7: tegata.revocation.v1.WatchResponse
+	(*Opened)(nil),        // 8: tegata.revocation.v1.Opened
+	(*SnapshotChunk)(nil), // 9: tegata.revocation.v1.SnapshotChunk
+	(*SnapshotEnd)(nil),   // 10: tegata.revocation.v1.SnapshotEnd
+	(*Delta)(nil),         // 11: tegata.revocation.v1.Delta
+	(*Lease)(nil),         // 12: tegata.revocation.v1.Lease
+	(*Heartbeat)(nil),     // 13: tegata.revocation.v1.Heartbeat
+	(*Record)(nil),        // 14: tegata.revocation.v1.Record
 }
 var file_revocation_proto_depIdxs = []int32{
 	3,  // 0: tegata.revocation.v1.WatchRequest.open:type_name -> tegata.revocation.v1.Open
 	4,  // 1: tegata.revocation.v1.WatchRequest.ack:type_name -> tegata.revocation.v1.Ack
-	5,  // 2: tegata.revocation.v1.WatchRequest.renew:type_name -> tegata.revocation.v1.Renew
+	6,  // 2: tegata.revocation.v1.WatchRequest.renew:type_name -> tegata.revocation.v1.Renew
 	0,  // 3: tegata.revocation.v1.Open.on_stale:type_name -> tegata.revocation.v1.OnStale
-	7,  // 4: tegata.revocation.v1.WatchResponse.opened:type_name -> tegata.revocation.v1.Opened
-	8,  // 5: tegata.revocation.v1.WatchResponse.snapshot_chunk:type_name -> tegata.revocation.v1.SnapshotChunk
-	9,  // 6: tegata.revocation.v1.WatchResponse.snapshot_end:type_name -> tegata.revocation.v1.SnapshotEnd
-	10, // 7: tegata.revocation.v1.WatchResponse.delta:type_name -> tegata.revocation.v1.Delta
-	11, // 8: tegata.revocation.v1.WatchResponse.lease:type_name -> tegata.revocation.v1.Lease
-	12, // 9: tegata.revocation.v1.WatchResponse.heartbeat:type_name -> tegata.revocation.v1.Heartbeat
-	13, // 10: tegata.revocation.v1.SnapshotChunk.records:type_name -> tegata.revocation.v1.Record
-	13, // 11: tegata.revocation.v1.Delta.records:type_name -> tegata.revocation.v1.Record
-	1,  // 12: tegata.revocation.v1.Record.kind:type_name -> tegata.revocation.v1.Kind
-	2,  // 13: tegata.revocation.v1.Revocations.Watch:input_type -> tegata.revocation.v1.WatchRequest
-	6,  // 14: tegata.revocation.v1.Revocations.Watch:output_type -> tegata.revocation.v1.WatchResponse
-	14, // [14:15] is the sub-list for method output_type
-	13, // [13:14] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	5,  // 4: tegata.revocation.v1.Ack.below:type_name -> tegata.revocation.v1.Below
+	8,  // 5: tegata.revocation.v1.WatchResponse.opened:type_name -> tegata.revocation.v1.Opened
+	9,  // 6: tegata.revocation.v1.WatchResponse.snapshot_chunk:type_name -> tegata.revocation.v1.SnapshotChunk
+	10, // 7: tegata.revocation.v1.WatchResponse.snapshot_end:type_name -> tegata.revocation.v1.SnapshotEnd
+	11, // 8: tegata.revocation.v1.WatchResponse.delta:type_name -> tegata.revocation.v1.Delta
+	12, // 9: tegata.revocation.v1.WatchResponse.lease:type_name -> tegata.revocation.v1.Lease
+	13, // 10: tegata.revocation.v1.WatchResponse.heartbeat:type_name -> tegata.revocation.v1.Heartbeat
+	14, // 11: tegata.revocation.v1.SnapshotChunk.records:type_name -> tegata.revocation.v1.Record
+	14, // 12: tegata.revocation.v1.Delta.records:type_name -> tegata.revocation.v1.Record
+	1,  // 13: tegata.revocation.v1.Record.kind:type_name -> tegata.revocation.v1.Kind
+	2,  // 14: tegata.revocation.v1.Revocations.Watch:input_type -> tegata.revocation.v1.WatchRequest
+	7,  // 15: tegata.revocation.v1.Revocations.Watch:output_type -> tegata.revocation.v1.WatchResponse
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_revocation_proto_init() }
@@ -1194,7 +1317,7 @@ func file_revocation_proto_init() {
 		(*WatchRequest_Ack)(nil),
 		(*WatchRequest_Renew)(nil),
 	}
-	file_revocation_proto_msgTypes[4].OneofWrappers = []any{
+	file_revocation_proto_msgTypes[5].OneofWrappers = []any{
 		(*WatchResponse_Opened)(nil),
 		(*WatchResponse_SnapshotChunk)(nil),
 		(*WatchResponse_SnapshotEnd)(nil),
@@ -1208,7 +1331,7 @@ func file_revocation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_revocation_proto_rawDesc), len(file_revocation_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,8 @@
 //   3. acknowledges a revision only when the state that contains it is in
 //      force and every decision that began on an older state has ended;
 //   4. keeps its old state in force until a snapshot is whole;
+//      A relay acknowledges what all watchers below it have acknowledged, or
+//      cannot trust any more, and grants no lease beyond its own;
 //   5. does not skip what it cannot read: an unknown Kind, a hole, or a
 //      revision that steps back ends the stream, and the watcher resumes.
 //

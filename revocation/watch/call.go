@@ -3,6 +3,8 @@ package watch
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/tegata/tegata/revocation"
@@ -125,14 +127,8 @@ func (u *Upstream) open(ctx context.Context, cancel func(error), id Identity, o 
 	if err != nil {
 		return nil, err
 	}
-	issuers, err := visible(id.Issuers, o.GetIssuers())
-	if err != nil {
+	if err := u.await(ctx); err != nil {
 		return nil, err
-	}
-	select {
-	case <-u.ready:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
 	if err := u.notAhead(ctx, o); err != nil {
 		return nil, err
@@ -146,11 +142,19 @@ func (u *Upstream) open(ctx context.Context, cancel func(error), id Identity, o 
 	if len(u.ledger.members) >= maxMembers {
 		return nil, errFull
 	}
+	issuers, err := u.visible(id.Issuers, o.GetIssuers())
+	if err != nil {
+		return nil, err
+	}
 	st := &stream{epoch: u.epoch, filter: issuers, wake: make(chan struct{}, 1), cancel: cancel}
 	if o.GetEpoch() == string(u.epoch) {
 		st.whole, st.cursor = true, revocation.Revision(o.GetRevision())
 	}
-	m, old := u.ledger.join(memberKey{name: id.Name, instance: string(o.GetInstance())}, st, st.cursor)
+	holds := claim{acked: st.cursor, held: st.cursor}
+	if o.GetRelay() {
+		holds.acked = 0 // what is below it, it has yet to say
+	}
+	m, old := u.ledger.join(memberKey{name: id.Name, instance: string(o.GetInstance())}, st, holds)
 	m.name, m.onStale = id.Name+"/"+o.GetNode(), stale
 	st.member = m
 	if old != nil {
@@ -160,6 +164,25 @@ func (u *Upstream) open(ctx context.Context, cancel func(error), id Identity, o 
 	u.streams[st] = struct{}{}
 	u.announce()
 	return st, nil
+}
+
+// await waits for the first look at the log. A relay has none yet while it
+// knows nothing itself: another upstream may.
+func (u *Upstream) await(ctx context.Context) error {
+	select {
+	case <-u.ready:
+		return nil
+	default:
+	}
+	if u.c.parent != nil {
+		return errAgain
+	}
+	select {
+	case <-u.ready:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // notAhead refuses a watcher that has seen more of this epoch than the store has.
@@ -178,6 +201,9 @@ func (u *Upstream) notAhead(ctx context.Context, o *pb.Open) error {
 		return errAgain
 	}
 	if o.GetRevision() > uint64(head) {
+		if u.c.parent != nil {
+			return errAgain // a relay is behind, which is no wonder
+		}
 		return errAhead
 	}
 	return nil
@@ -197,6 +223,19 @@ func checkOpen(o *pb.Open) (onStale string, err error) {
 		}
 	}
 	return stale, nil
+}
+
+// visible is what is wanted of what may be seen, by the watcher and by
+// ourselves; nil is everything. The caller holds the mutex.
+func (u *Upstream) visible(may, want []string) (map[string]bool, error) {
+	if len(u.issuers) > 0 {
+		both, err := visible(u.issuers, may)
+		if err != nil {
+			return nil, err
+		}
+		may = slices.Collect(maps.Keys(both))
+	}
+	return visible(may, want)
 }
 
 // visible is what is wanted of what may be seen; nil is everything.
@@ -235,10 +274,11 @@ func (u *Upstream) close(st *stream) {
 func (u *Upstream) writer(ctx context.Context, p pipe, st *stream) error {
 	age := time.NewTimer(u.c.MaxStream)
 	defer age.Stop()
-	beat := time.NewTicker(u.c.Lease / 4)
+	beat := time.NewTicker(u.lease() / 4)
 	defer beat.Stop()
 	err := p.Send(&pb.WatchResponse{Message: &pb.WatchResponse_Opened{Opened: &pb.Opened{
-		Epoch: string(st.epoch), Snapshot: !st.whole, LeaseMillis: u.c.Lease.Milliseconds(),
+		Epoch: string(st.epoch), Snapshot: !st.whole, LeaseMillis: u.lease().Milliseconds(),
+		Issuers: slices.Sorted(maps.Keys(st.filter)),
 	}}})
 	if err != nil {
 		return err
@@ -266,6 +306,28 @@ func (u *Upstream) writer(ctx context.Context, p pipe, st *stream) error {
 	}
 }
 
+// lease is the longest that is granted: a relay grants no longer than it is
+// granted, so that its watchers renew as often as that needs.
+func (u *Upstream) lease() time.Duration {
+	if u.c.parent == nil {
+		return u.c.Lease
+	}
+	if longest := u.c.parent().longest; longest > 0 {
+		return min(u.c.Lease, longest)
+	}
+	return u.c.Lease
+}
+
+// grant is what may be promised now. The caller holds the mutex.
+func (u *Upstream) grant() grant {
+	g := grant{now: u.c.Now(), lease: u.lease(), polled: u.polled}
+	if u.c.parent != nil {
+		own := u.c.parent()
+		g.own = &own
+	}
+	return g
+}
+
 func heartbeat(at revocation.Revision) *pb.WatchResponse {
 	return &pb.WatchResponse{Message: &pb.WatchResponse_Heartbeat{Heartbeat: &pb.Heartbeat{Revision: uint64(at)}}}
 }
@@ -281,7 +343,7 @@ func (u *Upstream) flush(ctx context.Context, p pipe, st *stream) error {
 		read := false
 		_, live := u.streams[st]
 		if live {
-			msg, read = st.next(&u.ring, grant{now: u.c.Now(), lease: u.c.Lease, polled: u.polled})
+			msg, read = st.next(&u.ring, u.grant())
 		}
 		u.mu.Unlock()
 		switch {

@@ -44,6 +44,19 @@
 //     authenticated name and its random instance; if not the same, the lease
 //     of the stream that is gone stays on the books until it ends.
 //
+// # Relays
+//
+// A Relay is a Watcher above and an Upstream below, over what it holds. Its
+// leases end when its own does, at the latest; it acknowledges what all below
+// have acknowledged, or can no longer trust. So each level gives the level
+// above the promise that it is given, and Upstream.Await at the root speaks for
+// the whole tree, within one lease whatever the depth.
+//
+// A watcher that changes from one upstream to another is in the books of both:
+// the one it left waits for the lease it granted, or an acknowledgement, and
+// the one it came to for what it grants from then on. It resumes if both are of
+// one epoch and see the same issuers, else it starts over.
+//
 // A decision counts from Set.Begin and reads Trust after it. One that is still
 // running when its lease ends may be answered after the lease: enforcement
 // points bound decisions with a deadline far below the lease.
@@ -70,6 +83,9 @@
 //	ledger              acknowledgements and lease ends, under Upstream.mu
 //	Watcher.Run         one stream at a time: receiver, sender, acknowledger
 //	                    and the loop, which alone touches the follower
+//	Relay.Run           a Watcher and an Upstream; Relay.acknowledge is the
+//	                    watcher's acknowledger
+//	relayLog            what a relay holds, under its own mutex
 //	follower            the watcher's state machine, pure
 //	stream, ring        the upstream's state machine, pure
 //	server.go, client.go all that knows gRPC

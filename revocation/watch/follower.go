@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tegata/tegata/revocation"
@@ -20,6 +21,7 @@ import (
 // what was applied.
 type follower struct {
 	set   *revocation.Set
+	log   *relayLog // the records themselves, for a relay; nil for others
 	state followerState
 
 	epoch    revocation.Epoch // of what is applied; empty before the first snapshot
@@ -29,6 +31,10 @@ type follower struct {
 	loaded  int
 	highest revocation.Revision // in the snapshot so far
 	loading revocation.Epoch    // the stream's epoch
+
+	issuers  []string // that what is applied is made of; empty means all
+	offered  []string // that the stream carries
+	startNew bool     // what is applied is of other issuers than the stream: ask for a snapshot
 
 	every time.Duration // the longest lease the upstream grants
 	nonce uint64
@@ -52,8 +58,10 @@ type sentRenew struct {
 // clock, and by the wall clock too, since the monotonic one stands still while
 // a machine is suspended.
 type lease struct {
-	end  time.Time
-	wall time.Time
+	end      time.Time
+	wall     time.Time
+	epoch    revocation.Epoch
+	revision revocation.Revision // good only for who has applied it
 }
 
 func (l *lease) valid(now time.Time) bool {
@@ -73,6 +81,7 @@ var (
 	errGap      = errors.New("gap in the stream")
 	errBackward = errors.New("upstream went back in time")
 	errProtocol = errors.New("upstream broke the contract")
+	errIncluded = errors.New("upstream tells of other issuers than what is held is made of: starting over")
 )
 
 const maxSnapshot = 50_000_000 // records; about 1.6 GB
@@ -120,16 +129,23 @@ func (f *follower) receive(m *pb.WatchResponse) (event, error) {
 
 func (f *follower) opened(o *pb.Opened) (event, error) {
 	f.every = time.Duration(min(o.GetLeaseMillis(), maxLease.Milliseconds())) * time.Millisecond
+	f.log.opened(f.every)
 	switch epoch := revocation.Epoch(o.GetEpoch()); {
 	case f.state != opening:
 		return event{}, fmt.Errorf("%w: opened twice", errProtocol)
 	case epoch == "" || len(epoch) > maxEpoch || f.every <= 0:
 		return event{}, fmt.Errorf("%w: opened without epoch or lease", errProtocol)
+	case len(o.GetIssuers()) > maxIssuers:
+		return event{}, fmt.Errorf("%w: %d issuers", errProtocol, len(o.GetIssuers()))
 	case o.GetSnapshot():
+		f.offered = o.GetIssuers()
 		f.state, f.loading, f.loader, f.loaded, f.highest = loading, epoch, f.set.Load(), 0, 0
 		return event{}, nil
 	case epoch != f.epoch:
 		return event{}, fmt.Errorf("%w: resumed in another epoch", errProtocol)
+	case !slices.Equal(o.GetIssuers(), f.issuers):
+		f.startNew = true
+		return event{}, errIncluded
 	default:
 		f.state = following
 		return event{renew: true}, nil
@@ -151,6 +167,7 @@ func (f *follower) chunk(c *pb.SnapshotChunk) error {
 		f.highest = max(f.highest, records[i].Revision)
 	}
 	f.loader.Add(records)
+	f.log.load(records)
 	return nil
 }
 
@@ -165,8 +182,10 @@ func (f *follower) end(e *pb.SnapshotEnd) (event, error) {
 		return event{}, fmt.Errorf("%w: snapshot at %d, already at %d", errBackward, rev, f.revision)
 	}
 	f.loader.CommitOver(rev)
+	f.log.begin(f.loading, rev, f.offered)
 	f.state, f.loader = following, nil
 	f.epoch, f.revision = f.loading, rev
+	f.issuers, f.startNew = f.offered, false
 	return event{applied: true, renew: true}, nil
 }
 
@@ -190,6 +209,7 @@ func (f *follower) delta(d *pb.Delta) (event, error) {
 		}
 	}
 	f.set.Apply(records, rev)
+	f.log.append(records, rev)
 	f.revision = rev
 	return event{applied: true}, nil
 }
@@ -214,7 +234,8 @@ func (f *follower) granted(l *pb.Lease) (event, error) {
 		}
 		d := time.Duration(ms) * time.Millisecond
 		end := s.at.Add(d - d/driftMargin)
-		return event{lease: &lease{end: end, wall: end.Round(0)}, server: fromMillis(l.GetNowMillis())}, nil
+		granted := &lease{end: end, wall: end.Round(0), epoch: f.epoch, revision: f.revision}
+		return event{lease: granted, server: fromMillis(l.GetNowMillis())}, nil
 	}
 	return event{}, nil // of a renewal forgotten since
 }

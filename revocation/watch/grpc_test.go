@@ -66,7 +66,7 @@ func follow(t testing.TB, addr string, c WatcherConfig) *Watcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Conn = conn
+	c.Conns = []grpc.ClientConnInterface{conn}
 	if c.Set == nil {
 		c.Set = revocation.NewSet()
 	}
@@ -181,11 +181,11 @@ func TestWatcherIsToldWhyItIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			w, err := NewWatcher(WatcherConfig{Conn: conn, Set: revocation.NewSet(), Issuers: tt.issuers})
+			w, err := NewWatcher(WatcherConfig{Conns: []grpc.ClientConnInterface{conn}, Set: revocation.NewSet(), Issuers: tt.issuers})
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = w.follow(within(t, 5*time.Second))
+			_, err = w.follow(within(t, 5*time.Second), w.dials[0])
 			if got := code(err); got != tt.want {
 				t.Errorf("refused with %s, want %s (%v)", got, tt.want, err)
 			}

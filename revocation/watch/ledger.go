@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/revocation"
+	pb "github.com/tegata/tegata/revocation/revocationpb"
 )
 
 // ledger is what an Upstream remembers of its watchers: what each has
@@ -33,6 +34,8 @@ type member struct {
 	name     string
 	onStale  string
 	acked    revocation.Revision
+	held     revocation.Revision // acked, or more for a relay whose watchers are behind
+	below    *pb.Below           // of a relay, about held; nil for others
 	leaseEnd time.Time
 	stream   *stream   // nil once it is gone
 	left     time.Time // when it went
@@ -46,9 +49,12 @@ const expiredMemory = time.Minute
 // left: it may be accepting tokens without a bound.
 const serveMemory = time.Hour
 
+// claim is what a watcher says it has when it joins.
+type claim struct{ acked, held revocation.Revision }
+
 // join makes the stream its watcher's only one and returns the stream it
 // replaces. What the watcher holds by an older lease stays on the books.
-func (l *ledger) join(k memberKey, st *stream, acked revocation.Revision) (m *member, old *stream) {
+func (l *ledger) join(k memberKey, st *stream, c claim) (m *member, old *stream) {
 	if k.instance == "" {
 		l.serial++
 		k.serial = l.serial
@@ -59,7 +65,7 @@ func (l *ledger) join(k memberKey, st *stream, acked revocation.Revision) (m *me
 		l.members[k] = m
 	}
 	old = m.stream
-	m.stream, m.acked = st, acked
+	m.stream, m.acked, m.held = st, c.acked, c.held
 	return m, old
 }
 
@@ -86,7 +92,7 @@ func (l *ledger) sweep(now time.Time) {
 // forget starts a new epoch: acknowledgements of the old one count no more.
 func (l *ledger) forget() {
 	for _, m := range l.members {
-		m.acked = 0
+		m.acked, m.held, m.below = 0, 0, nil
 	}
 }
 
@@ -98,21 +104,26 @@ const earlierRun = "(watchers of an earlier run)"
 // can next change by itself.
 func (l *ledger) outcome(rev revocation.Revision, since, now time.Time) (o revocation.Outcome, next time.Time) {
 	o.Revision, o.Pending, o.Unbounded = rev, []string{}, []string{}
-	wait := func(name string, end time.Time) {
-		o.Pending = append(o.Pending, name)
+	wait := func(end time.Time, names ...string) {
+		o.Pending = append(o.Pending, names...)
 		if next.IsZero() || end.Before(next) {
 			next = end
 		}
 	}
 	if l.grace.After(now) {
-		wait(earlierRun, l.grace)
+		wait(l.grace, earlierRun)
 	}
 	for _, m := range l.members {
+		o.Unbounded = append(o.Unbounded, prefixed(m.name, m.below.GetUnbounded())...)
+		if m.held >= rev {
+			o.Applied += int(m.below.GetApplied())
+			o.Expired += int(m.below.GetExpired())
+		}
 		switch {
 		case m.acked >= rev:
 			o.Applied++
 		case m.leaseEnd.After(now):
-			wait(m.name, m.leaseEnd)
+			wait(m.leaseEnd, m.pendingNames(rev)...)
 		case m.onStale == serve:
 			o.Unbounded = append(o.Unbounded, m.name)
 		case m.stream != nil || m.leaseEnd.After(since):
@@ -122,4 +133,37 @@ func (l *ledger) outcome(rev revocation.Revision, since, now time.Time) (o revoc
 	slices.Sort(o.Pending)
 	slices.Sort(o.Unbounded)
 	return o, next
+}
+
+// floor is the highest revision up to head that nobody is pending for, and
+// when it can next rise by itself: what a relay may acknowledge.
+func (l *ledger) floor(head revocation.Revision, now time.Time) (floor revocation.Revision, next time.Time) {
+	floor = head
+	for _, m := range l.members {
+		if m.acked >= head || !m.leaseEnd.After(now) {
+			continue
+		}
+		floor = min(floor, m.acked)
+		if next.IsZero() || m.leaseEnd.Before(next) {
+			next = m.leaseEnd
+		}
+	}
+	return floor, next
+}
+
+// pendingNames are those of a member that is pending for rev: a relay that has
+// it names who below it has not.
+func (m *member) pendingNames(rev revocation.Revision) []string {
+	if names := m.below.GetPending(); m.held >= rev && len(names) > 0 {
+		return prefixed(m.name, names)
+	}
+	return []string{m.name}
+}
+
+func prefixed(relay string, names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = relay + " > " + n
+	}
+	return out
 }

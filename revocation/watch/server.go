@@ -15,7 +15,13 @@ import (
 
 // Register adds the service to a gRPC server.
 func (u *Upstream) Register(s grpc.ServiceRegistrar) {
-	pb.RegisterRevocationsServer(s, &service{u: u})
+	RegisterCurrent(s, func() *Upstream { return u })
+}
+
+// RegisterCurrent adds the service of whatever upstream is current when a
+// stream opens; nil sends the watcher on.
+func RegisterCurrent(s grpc.ServiceRegistrar, current func() *Upstream) {
+	pb.RegisterRevocationsServer(s, &service{current: current})
 }
 
 // ServerOptions are the keepalive settings that fit DialOptions: a server
@@ -30,16 +36,20 @@ func ServerOptions(lease time.Duration) []grpc.ServerOption {
 // service is the upstream's end of gRPC, and all that knows of it.
 type service struct {
 	pb.UnimplementedRevocationsServer
-	u *Upstream
+	current func() *Upstream
 }
 
 // Watch implements pb.RevocationsServer.
 func (s *service) Watch(stream pb.Revocations_WatchServer) error {
-	id, err := s.u.c.Authorize(stream.Context())
+	u := s.current()
+	if u == nil {
+		return status.Error(codes.Unavailable, errAgain.Error())
+	}
+	id, err := u.c.Authorize(stream.Context())
 	if err != nil {
 		return refused(err)
 	}
-	return s.u.status(id, s.u.serve(stream.Context(), id, stream))
+	return u.status(id, u.serve(stream.Context(), id, stream))
 }
 
 // refused keeps a status that Authorize chose and hides everything else.

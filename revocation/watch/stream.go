@@ -34,15 +34,7 @@ type renew struct {
 func (s *stream) receive(m *pb.WatchRequest, head revocation.Revision, now time.Time) (acked bool, err error) {
 	switch m := m.GetMessage().(type) {
 	case *pb.WatchRequest_Ack:
-		rev := revocation.Revision(m.Ack.GetRevision())
-		if !s.whole || rev > s.cursor {
-			return false, fmt.Errorf("%w: acknowledged revision %d, sent %d", errBroken, rev, s.cursor)
-		}
-		if rev <= s.member.acked {
-			return false, nil
-		}
-		s.member.acked = rev
-		return true, nil
+		return s.acknowledge(m.Ack)
 	case *pb.WatchRequest_Renew:
 		if len(s.renews) == maxRenews {
 			s.renews = s.renews[1:]
@@ -52,6 +44,23 @@ func (s *stream) receive(m *pb.WatchRequest, head revocation.Revision, now time.
 	default:
 		return false, fmt.Errorf("%w: neither ack nor renew", errBroken)
 	}
+}
+
+func (s *stream) acknowledge(a *pb.Ack) (changed bool, err error) {
+	rev, m := revocation.Revision(a.GetRevision()), s.member
+	held := max(rev, revocation.Revision(a.GetHeld()))
+	if !s.whole || held > s.cursor {
+		return false, fmt.Errorf("%w: acknowledged revision %d, sent %d", errBroken, held, s.cursor)
+	}
+	if err := checkBelow(a.GetBelow()); err != nil {
+		return false, err
+	}
+	changed = rev > m.acked || held > m.held || a.GetBelow() != nil
+	m.acked, m.held = max(m.acked, rev), max(m.held, held)
+	if a.GetBelow() != nil {
+		m.below = a.GetBelow()
+	}
+	return changed, nil
 }
 
 // next is the next message to send, if there is one. It says read if what
@@ -77,6 +86,17 @@ type grant struct {
 	now    time.Time
 	lease  time.Duration
 	polled time.Time // when the source was last asked, with success, for its head
+	own    *bound    // what a relay itself may rely on; nil for who reads the log
+}
+
+// length is how long a lease may be that answers a renewal received then; not
+// positive if there may be none.
+func (g grant) length(received time.Time) time.Duration {
+	d := g.lease - max(0, received.Sub(g.polled))
+	if g.own != nil {
+		d = min(g.lease, g.own.left(received))
+	}
+	return d.Truncate(time.Millisecond)
 }
 
 // lease answers the newest renewal for which the watcher has acknowledged the
@@ -86,15 +106,20 @@ type grant struct {
 // Counting from when the source was last heard bounds what a commit can be
 // missed by: a lease ends at most its full duration after any commit that the
 // head named in it does not include.
+//
+// A relay's own lease bounds what it grants, and is worth nothing below before
+// what it names has been sent: the renewal waits for that.
 func (s *stream) lease(head revocation.Revision, g grant) *pb.WatchResponse {
+	if g.own != nil && !g.own.covers(s.epoch, head) {
+		return nil
+	}
 	for i := len(s.renews) - 1; i >= 0; i-- {
 		rn := s.renews[i]
-		if s.member.acked < rn.need {
+		if s.member.held < rn.need {
 			continue
 		}
 		s.renews = s.renews[i+1:]
-		d := g.lease - max(0, rn.received.Sub(g.polled))
-		d = d.Truncate(time.Millisecond)
+		d := g.length(rn.received)
 		end := rn.received.Add(d)
 		if d <= 0 || !end.After(g.now) {
 			return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ type UpstreamConfig struct {
 	// MaxStream ends each stream after that time, so that the watcher opens
 	// anew and Authorize is asked again; it resumes at once. Default 1 h.
 	MaxStream time.Duration
+
+	// parent bounds a relay's promises; nil for who reads the log itself.
+	parent func() bound
 }
 
 // Upstream serves tegata.revocation.v1.Revocations from a Source. One
@@ -65,6 +69,7 @@ type Upstream struct {
 	streams map[*stream]struct{}
 	changed chan struct{} // closed and renewed when a wait may have ended
 	ready   chan struct{} // closed by the first good poll
+	issuers []string      // of a relay: all that it sees itself; empty means all
 	stopped bool
 	calls   sync.WaitGroup // every goroutine of every call
 }
@@ -136,6 +141,9 @@ func (u *Upstream) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if errors.Is(err, errNothingYet) {
+			err = nil // a relay that starts: nobody is served yet
+		}
 		if err != nil && !failing {
 			u.c.Logger.Error("revocation log unreadable: granting no leases", "error", err)
 		} else if err == nil && failing {
@@ -174,6 +182,7 @@ func (u *Upstream) poll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the log's head: %w", err)
 	}
+	u.narrow()
 	at, err := u.meet(epoch, head)
 	if err != nil {
 		return err
@@ -209,6 +218,22 @@ func (u *Upstream) poll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// narrow follows what a relay may see: watchers that saw something else start
+// over.
+func (u *Upstream) narrow() {
+	if u.c.parent == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if issuers := u.c.parent().issuers; !slices.Equal(issuers, u.issuers) {
+		u.issuers = issuers
+		for st := range u.streams {
+			st.cancel(errAgain)
+		}
+	}
 }
 
 // meet compares the source's head with ours, starting over in a new epoch,

@@ -35,9 +35,8 @@ func bubble(t *testing.T, c UpstreamConfig, f func(r *rig)) {
 		ctx, cancel := context.WithCancel(context.Background())
 		ran := make(chan error, 1)
 		go func() { ran <- u.Run(ctx) }()
+		defer func() { cancel(); <-ran }()
 		f(&rig{t: t, src: src, up: u, ctx: ctx})
-		cancel()
-		<-ran
 	})
 }
 

@@ -19,7 +19,10 @@ import (
 
 // WatcherConfig configures a Watcher.
 type WatcherConfig struct {
-	Conn    grpc.ClientConnInterface // see DialOptions
+	// Conns lead to upstreams of the same history, the best first; see
+	// DialOptions. One is followed at a time. When it is lost, the others are
+	// tried before it.
+	Conns   []grpc.ClientConnInterface
 	Set     *revocation.Set
 	Node    string           // name shown to operators
 	OnStale string           // deny (default), introspect or serve: told upstream, enforced by check
@@ -38,9 +41,11 @@ type WatcherConfig struct {
 // Watcher follows an Upstream and keeps a Set.
 type Watcher struct {
 	c        WatcherConfig
-	dial     func(context.Context) (clientPipe, error)
+	dials    []dial
 	instance []byte
-	f        follower // owned by Run
+	f        follower  // owned by Run
+	until    time.Time // the end of the lease when it was last extended; owned by Run
+	relay    *Relay    // that it is the upper half of; nil for others
 
 	lease    atomic.Pointer[lease]
 	clock    atomic.Pointer[anchor]
@@ -57,6 +62,9 @@ type Watcher struct {
 // anchor ties the upstream's clock to ours.
 type anchor struct{ server, local time.Time }
 
+// dial opens a stream with one upstream.
+type dial func(context.Context) (clientPipe, error)
+
 // clientPipe is one stream as the watcher sees it; client.go makes it from
 // gRPC. Recv and Send each have one caller at a time and end when the stream's
 // context does.
@@ -72,17 +80,24 @@ const (
 	expireEvery  = time.Second
 )
 
-var errSilent = errors.New("upstream is silent")
+var (
+	errSilent  = errors.New("upstream is silent")
+	errStarved = errors.New("upstream grants no lease")
+)
 
 // NewWatcher checks the configuration.
 func NewWatcher(c WatcherConfig) (*Watcher, error) {
-	if c.Conn == nil {
-		return nil, errors.New("watch: Conn is required")
+	if len(c.Conns) == 0 {
+		return nil, errors.New("watch: Conns is required")
 	}
-	return newWatcher(c, dialer(c.Conn))
+	dials := make([]dial, len(c.Conns))
+	for i, conn := range c.Conns {
+		dials[i] = dialer(conn)
+	}
+	return newWatcher(c, dials...)
 }
 
-func newWatcher(c WatcherConfig, dial func(context.Context) (clientPipe, error)) (*Watcher, error) {
+func newWatcher(c WatcherConfig, dials ...dial) (*Watcher, error) {
 	if c.OnStale == "" {
 		c.OnStale = deny
 	}
@@ -104,7 +119,7 @@ func newWatcher(c WatcherConfig, dial func(context.Context) (clientPipe, error))
 	if len(c.Node) > maxName || len(c.Issuers) > maxIssuers {
 		return nil, fmt.Errorf("watch: node name or issuers too long")
 	}
-	w := &Watcher{c: c, dial: dial, instance: make([]byte, 16), f: follower{set: c.Set}, synced: make(chan struct{})}
+	w := &Watcher{c: c, dials: dials, instance: make([]byte, 16), f: follower{set: c.Set}, synced: make(chan struct{})}
 	if _, err := io.ReadFull(c.Random, w.instance); err != nil {
 		return nil, fmt.Errorf("watch: naming this instance: %w", err)
 	}
@@ -120,22 +135,43 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { w.expire(ctx) })
-	pause := backoffFirst
+	order, n, pause := w.order(-1), 0, backoffFirst
 	for {
-		good, err := w.follow(ctx)
+		at := order[n]
+		good, err := w.follow(ctx, w.dials[at])
 		if ctx.Err() != nil {
 			return nil
 		}
 		w.failed(err)
+		n++
 		if good {
-			pause = backoffFirst
+			order, n, pause = w.order(at), 0, backoffFirst
+		}
+		wait := backoffFirst // the next one may be there
+		if n == len(order) {
+			wait, n = pause, 0
+			pause = min(2*pause, backoffLast)
 		}
 		// Half of it jitter: watchers that lost one upstream come back spread.
-		if sleep(ctx, pause/2+mathrand.N(pause/2)) != nil {
+		if sleep(ctx, wait/2+mathrand.N(wait/2)) != nil {
 			return nil
 		}
-		pause = min(2*pause, backoffLast)
 	}
+}
+
+// order is in which order upstreams are tried: as configured, the one that was
+// lost last.
+func (w *Watcher) order(lost int) []int {
+	var order []int
+	for i := range w.dials {
+		if i != lost {
+			order = append(order, i)
+		}
+	}
+	if lost >= 0 {
+		order = append(order, lost)
+	}
+	return order
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -167,7 +203,7 @@ func (w *Watcher) failed(err error) {
 }
 
 // follow runs one stream until it ends; good says that it brought a lease.
-func (w *Watcher) follow(ctx context.Context) (good bool, err error) {
+func (w *Watcher) follow(ctx context.Context, to dial) (good bool, err error) {
 	// What Open says is held must not have decisions on an older state.
 	if err := w.settle(ctx); err != nil {
 		return false, err
@@ -177,7 +213,7 @@ func (w *Watcher) follow(ctx context.Context) (good bool, err error) {
 	defer wg.Wait()
 	defer cancel(nil)
 	impatient := time.AfterFunc(openPatience, func() { cancel(errSilent) })
-	p, err := w.dial(ctx)
+	p, err := to(ctx)
 	impatient.Stop()
 	if err != nil {
 		return false, err
@@ -187,7 +223,7 @@ func (w *Watcher) follow(ctx context.Context) (good bool, err error) {
 
 	in := make(chan *pb.WatchResponse)
 	out := make(chan *pb.WatchRequest, maxRenews)
-	applied := make(chan revocation.Revision, 1)
+	applied := make(chan position, 1)
 	out <- w.open()
 	wg.Go(func() { cancel(receiveAll(ctx, p, in)) })
 	wg.Go(func() { cancel(sendAll(ctx, p, out)) })
@@ -196,19 +232,34 @@ func (w *Watcher) follow(ctx context.Context) (good bool, err error) {
 }
 
 func (w *Watcher) open() *pb.WatchRequest {
-	return &pb.WatchRequest{Message: &pb.WatchRequest_Open{Open: &pb.Open{
+	o := &pb.Open{
 		Node: w.c.Node, Instance: w.instance, OnStale: onStales[w.c.OnStale], Issuers: w.c.Issuers,
-		Epoch: string(w.f.epoch), Revision: uint64(w.f.revision),
-	}}}
+		Epoch: string(w.f.epoch), Revision: uint64(w.f.revision), Relay: w.relay != nil,
+	}
+	if w.f.startNew {
+		o.Epoch, o.Revision = "", 0
+	}
+	return &pb.WatchRequest{Message: &pb.WatchRequest_Open{Open: o}}
+}
+
+// position is a revision in its epoch.
+type position struct {
+	epoch    revocation.Epoch
+	revision revocation.Revision
 }
 
 // loop owns the follower. A stream on which nothing comes for half a lease is
-// taken for dead: the upstream sends at least a heartbeat each quarter.
-func (w *Watcher) loop(ctx context.Context, in <-chan *pb.WatchResponse, out chan<- *pb.WatchRequest, applied chan revocation.Revision) (good bool, err error) {
+// taken for dead: the upstream sends at least a heartbeat each quarter. One that
+// extends no lease for three eighths, which is one renewal and half of the
+// next, is left if there is another to try: what is left of the lease bridges
+// the change.
+func (w *Watcher) loop(ctx context.Context, in <-chan *pb.WatchResponse, out chan<- *pb.WatchRequest, applied chan position) (good bool, err error) {
 	silence := time.NewTimer(openPatience)
 	defer silence.Stop()
 	renewal := time.NewTimer(time.Hour)
 	defer renewal.Stop()
+	starved := time.NewTimer(time.Hour)
+	defer starved.Stop()
 	for {
 		select {
 		case m := <-in:
@@ -218,11 +269,15 @@ func (w *Watcher) loop(ctx context.Context, in <-chan *pb.WatchResponse, out cha
 			}
 			w.note(ev)
 			good = good || ev.lease != nil
-			if ev.applied {
-				newest(applied, w.f.revision)
+			// What is below a relay has no part in what Open says.
+			if ev.applied || (ev.renew && w.relay != nil) {
+				newest(applied, position{w.f.epoch, w.f.revision})
 			}
 			if ev.renew {
 				renewal.Reset(0)
+			}
+			if w.fed(ev) && len(w.dials) > 1 {
+				starved.Reset(w.f.every * 3 / 8)
 			}
 			silence.Reset(max(w.f.every/2, time.Second/10))
 		case <-renewal.C:
@@ -230,17 +285,40 @@ func (w *Watcher) loop(ctx context.Context, in <-chan *pb.WatchResponse, out cha
 			case out <- w.f.renew(w.c.Now()):
 			default: // the stream takes nothing: silence will end it
 			}
-			renewal.Reset(w.f.every / 4)
+			renewal.Reset(w.f.every / w.renewals())
 		case <-silence.C:
 			return good, errSilent
+		case <-starved.C:
+			return good, errStarved
 		case <-ctx.Done():
 			return good, context.Cause(ctx)
 		}
 	}
 }
 
+// fed says that a message extends the lease, or begins the time in which one
+// is to do so. A relay that is cut off goes on granting what is left of its
+// own, which ends ever at the same moment.
+func (w *Watcher) fed(ev event) bool {
+	if ev.lease != nil && ev.lease.end.Sub(w.until) > w.f.every/16 {
+		w.until = ev.lease.end
+		return true
+	}
+	return ev.renew
+}
+
+// renewals is how many renewals there are to a lease. What a relay grants is
+// at most what is left of its own, so that each level of a tree takes off what
+// lies between two renewals: a relay's are close.
+func (w *Watcher) renewals() time.Duration {
+	if w.relay != nil {
+		return 16
+	}
+	return 4
+}
+
 // newest replaces what waits in a channel of one slot; there is one sender.
-func newest(c chan revocation.Revision, v revocation.Revision) {
+func newest(c chan position, v position) {
 	select {
 	case <-c:
 	default:
@@ -267,6 +345,7 @@ func (w *Watcher) note(ev event) {
 	old := w.lease.Load()
 	if old == nil || ev.lease.end.After(old.end) {
 		w.lease.Store(ev.lease)
+		w.f.log.ring() // renewals below may have waited for it
 	}
 	if !ev.server.IsZero() {
 		w.clock.Store(&anchor{server: ev.server, local: now})
@@ -282,11 +361,14 @@ func (w *Watcher) note(ev event) {
 
 // acknowledge tells what is in force once no decision runs on an older state.
 // It has its own goroutine so that a long decision does not hold up the stream.
-func (w *Watcher) acknowledge(ctx context.Context, applied <-chan revocation.Revision, out chan<- *pb.WatchRequest) error {
+func (w *Watcher) acknowledge(ctx context.Context, applied <-chan position, out chan<- *pb.WatchRequest) error {
+	if w.relay != nil {
+		return w.relay.acknowledge(ctx, applied, out)
+	}
 	for {
-		var rev revocation.Revision
+		var at position
 		select {
-		case rev = <-applied:
+		case at = <-applied:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -294,7 +376,7 @@ func (w *Watcher) acknowledge(ctx context.Context, applied <-chan revocation.Rev
 			return err
 		}
 		select {
-		case out <- &pb.WatchRequest{Message: &pb.WatchRequest_Ack{Ack: &pb.Ack{Revision: uint64(rev)}}}:
+		case out <- &pb.WatchRequest{Message: &pb.WatchRequest_Ack{Ack: &pb.Ack{Revision: uint64(at.revision)}}}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -356,6 +438,7 @@ func (w *Watcher) expire(ctx context.Context) {
 			at = now
 		}
 		w.c.Set.Expire(at)
+		w.f.log.expire(at)
 	}
 }
 

@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tegata/tegata/revocation"
@@ -19,6 +20,7 @@ const (
 	maxID       = 2048
 	maxRenews   = 16
 	maxLease    = 10 * time.Minute
+	maxBelow    = 64 // names
 )
 
 // What a watcher does without a lease (WatcherConfig.OnStale).
@@ -41,6 +43,43 @@ func onStaleOf(v pb.OnStale) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// checkBelow bounds what a relay tells of who is below it.
+func checkBelow(b *pb.Below) error {
+	for _, names := range [][]string{b.GetPending(), b.GetUnbounded()} {
+		if len(names) > maxBelow {
+			return fmt.Errorf("%w: %d names below a relay", errBroken, len(names))
+		}
+		for _, n := range names {
+			if len(n) > maxName {
+				return fmt.Errorf("%w: a name of %d bytes", errBroken, len(n))
+			}
+		}
+	}
+	return nil
+}
+
+// below is an outcome as a relay tells it.
+func below(o revocation.Outcome) *pb.Below {
+	return &pb.Below{
+		Applied: uint32(o.Applied), Expired: uint32(o.Expired),
+		Pending: fewNames(o.Pending), Unbounded: fewNames(o.Unbounded),
+	}
+}
+
+func fewNames(names []string) []string {
+	var few []string
+	for i, n := range names {
+		if i == maxBelow-1 && len(names) > maxBelow {
+			return append(few, fmt.Sprintf("(and %d more)", len(names)-i))
+		}
+		if len(n) > maxName {
+			n = strings.ToValidUTF8(n[:maxName], "")
+		}
+		few = append(few, n)
+	}
+	return few
 }
 
 func encode(records []revocation.Record) []*pb.Record {
