@@ -10,6 +10,20 @@ import (
 	"github.com/tegata/tegata/issuer"
 )
 
+// TestManifestsAreConfigurations: what is there to copy can be used.
+func TestManifestsAreConfigurations(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../manifests/relay/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no manifests: %v", err)
+	}
+	for _, file := range files {
+		if _, err := loadConfig(file, noEnv, nil); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // TestDocumentedIssuersAreConfigurations: what docs/issuers.md shows can be
 // used as it stands.
 func TestDocumentedIssuersAreConfigurations(t *testing.T) {
