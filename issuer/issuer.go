@@ -92,6 +92,11 @@ type Config struct {
 
 	// WatchSource is the log that watchers follow; one sqlstore.DB is one.
 	WatchSource watch.Source
+	// Replicas is where issuers that share the store find each other: whoever
+	// revokes at one waits for the watchers of all. sqlstore.DB again; nil if
+	// this is the only one. Name is ours, for operators.
+	Replicas watch.Replicas
+	Name     string
 	WatchLease  time.Duration // how long a watcher may trust without renewing; default 5 s
 	// NewStore says that this process created the store, so that no watcher can
 	// hold a lease of a run before. Otherwise the first revocations wait such
@@ -223,6 +228,7 @@ func New(c Config) (*Issuer, error) {
 	}
 	i.upstream, err = watch.NewUpstream(watch.UpstreamConfig{
 		Source: c.WatchSource, Authorize: i.authorizeWatch, Lease: c.WatchLease, NewStore: c.NewStore, Now: c.Now, Logger: c.Logger,
+		Replicas: c.Replicas, Name: c.Name,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)

@@ -110,6 +110,7 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 		ClientCAs: clientCAs, CertificateHeader: c.MTLS.Header, MutualTLSURL: c.MTLS.URL, Logger: log, Metrics: metrics,
 		NewStore:   errors.Is(statErr, fs.ErrNotExist),
 		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,
+		Replicas: s.db, Name: hostname(),
 	}); err != nil {
 		return nil, err
 	}

@@ -157,3 +157,51 @@ relay:
 		t.Errorf("outcome = %+v, want the second and the leaf", o)
 	}
 }
+
+// TestTwoIssuersOnOneStore: who revokes at one waits for the watchers of the
+// other, and counts them.
+func TestTwoIssuersOnOneStore(t *testing.T) {
+	t.Parallel()
+	one, two := freeAddress(t), freeAddress(t)
+	config, base := issuerFiles(t, "  watch: {listen: '"+one+"', realm: main}\n")
+	runs(t, "issuer", "--config", config)
+	eventually(t, "the first answers", func() bool { return answers(base + "/realms/main") })
+	web := freeAddress(t)
+	runs(t, "issuer", "--config", config, "--set", "issuer.listen="+web, "--set", "issuer.watch.listen="+two)
+	eventually(t, "the second answers", func() bool { return answers("http://" + web + "/realms/main") })
+
+	conns, err := dialWatch("authz.revocations", revocationsConfig{
+		Address: two, ClientID: "svc", ClientSecret: "svc-secret", TokenURL: base + "/realms/main/protocol/openid-connect/token",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conns.hangUp)
+	set := revocation.NewSet()
+	w, err := watch.NewWatcher(watch.WatcherConfig{Conns: conns.conns(), Set: set, Node: "leaf"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- w.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ran })
+	eventually(t, "the leaf trusts", func() bool { return w.Trust() == revocation.Fresh })
+
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("svc-secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		var stdout, stderr bytes.Buffer
+		args := []string{"revoke", "--issuer", base + "/realms/main", "--client-id", "svc", "--client-secret-file", secret, "--wait=all", "--json"}
+		code := run(args, &env{ctx: t.Context(), stdin: strings.NewReader(clientToken(t, base, "")), stdout: &stdout, stderr: &stderr, lookupEnv: noEnv})
+		var o revocation.Outcome
+		if err := json.Unmarshal(stdout.Bytes(), &o); code != exitOK || err != nil {
+			t.Fatalf("exit %d: %s%s", code, stdout.String(), stderr.String())
+		}
+		if o.Applied != 1 || set.Revision() < o.Revision {
+			t.Errorf("answered %+v, and the other's watcher is at %d", o, set.Revision())
+		}
+	}
+}

@@ -28,6 +28,7 @@ type Store interface {
 	Sessions() session.Store
 	Keys() keys.Store
 	Log
+	Replicas
 }
 
 // Log is the log of revocations; watch.Source says the same.
@@ -47,6 +48,7 @@ func Run(t *testing.T, open func(testing.TB) Store) {
 		{"Aggregates", aggregateTests},
 		{"Sessions", sessionTests},
 		{"Log", logTests},
+		{"Replicas", replicaTests},
 		{"Together", togetherTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -325,6 +325,10 @@ func (u *Upstream) grant() grant {
 		own := u.c.parent()
 		g.own = &own
 	}
+	if u.c.Replicas != nil {
+		// A log that was read before we were there for the others does not count.
+		g.limit, g.withheld = u.peers.lease, u.peers.lease == nil || !u.polled.After(u.peers.since)
+	}
 	return g
 }
 

@@ -44,6 +44,16 @@
 //     authenticated name and its random instance; if not the same, the lease
 //     of the stream that is gone stays on the books until it ends.
 //
+// # Replicas
+//
+// Upstreams that share a store do the same among each other (Replicas, peers):
+// each writes a row that says what nobody below it trusts anything older than,
+// and relies on it for a lease from before it began to write; the others count
+// from when they have read it. No lease is granted beyond one's own row, nor
+// before the log was read once more after a row that came late. Await asks for
+// the rows after the commit: a replica that is not among them yet reads the log
+// after it has written its own, and finds the commit there.
+//
 // # Relays
 //
 // A Relay is a Watcher above and an Upstream below, over what it holds. Its
@@ -83,6 +93,7 @@
 //	ledger              acknowledgements and lease ends, under Upstream.mu
 //	Watcher.Run         one stream at a time: receiver, sender, acknowledger
 //	                    and the loop, which alone touches the follower
+//	Upstream.replicate  writes our row and reads the others'
 //	Relay.Run           a Watcher and an Upstream; Relay.acknowledge is the
 //	                    watcher's acknowledger
 //	relayLog            what a relay holds, under its own mutex

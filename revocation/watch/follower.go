@@ -68,6 +68,11 @@ func (l *lease) valid(now time.Time) bool {
 	return l != nil && now.Before(l.end) && now.Round(0).Before(l.wall)
 }
 
+// left is what is left of it at a moment, by both clocks.
+func (l *lease) left(at time.Time) time.Duration {
+	return min(l.end.Sub(at), l.wall.Sub(at.Round(0)))
+}
+
 // event says what a message did.
 type event struct {
 	applied bool      // acknowledge revision

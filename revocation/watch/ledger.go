@@ -138,6 +138,9 @@ func (l *ledger) outcome(rev revocation.Revision, since, now time.Time) (o revoc
 // floor is the highest revision up to head that nobody is pending for, and
 // when it can next rise by itself: what a relay may acknowledge.
 func (l *ledger) floor(head revocation.Revision, now time.Time) (floor revocation.Revision, next time.Time) {
+	if l.grace.After(now) {
+		return 0, l.grace
+	}
 	floor = head
 	for _, m := range l.members {
 		if m.acked >= head || !m.leaseEnd.After(now) {

@@ -14,6 +14,7 @@ import (
 //	tegata_revocation_watchers_behind  of them, not acknowledged the head
 //	tegata_revocation_watchers_leased  watchers that hold a lease, connected or not
 //	tegata_revocation_log_age_seconds  since the log was last read with success
+//	tegata_revocation_replicas         upstreams on this log, this one included
 func (u *Upstream) RegisterMetrics(r prometheus.Registerer) error {
 	return register(r,
 		gauge("tegata_revocation_head", "Newest revision read from the revocation log.", func() float64 { return float64(u.stats().head) }),
@@ -21,6 +22,7 @@ func (u *Upstream) RegisterMetrics(r prometheus.Registerer) error {
 		gauge("tegata_revocation_watchers_behind", "Open revocation streams that have not acknowledged the head.", func() float64 { return float64(u.stats().behind) }),
 		gauge("tegata_revocation_watchers_leased", "Watchers that hold a lease, connected or not.", func() float64 { return float64(u.stats().leased) }),
 		gauge("tegata_revocation_log_age_seconds", "Seconds since the revocation log was last read with success.", func() float64 { return u.stats().age.Seconds() }),
+		gauge("tegata_revocation_replicas", "Upstreams that share the revocation log, this one included.", func() float64 { return float64(u.stats().replicas) }),
 	)
 }
 
@@ -28,6 +30,7 @@ func (u *Upstream) RegisterMetrics(r prometheus.Registerer) error {
 type stats struct {
 	head                 revocation.Revision
 	open, behind, leased int
+	replicas             int
 	age                  time.Duration
 }
 
@@ -35,7 +38,7 @@ func (u *Upstream) stats() stats {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.c.Now()
-	s := stats{head: u.ring.head, open: len(u.streams)}
+	s := stats{head: u.ring.head, open: len(u.streams), replicas: 1}
 	if !u.polled.IsZero() {
 		s.age = now.Sub(u.polled)
 	}
@@ -47,6 +50,11 @@ func (u *Upstream) stats() stats {
 	for _, m := range u.ledger.members {
 		if m.leaseEnd.After(now) {
 			s.leased++
+		}
+	}
+	for _, o := range u.peers.others {
+		if o.end().After(now) {
+			s.replicas++
 		}
 	}
 	return s

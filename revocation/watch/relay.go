@@ -97,11 +97,6 @@ func (b bound) covers(epoch revocation.Epoch, head revocation.Revision) bool {
 	return b.lease != nil && b.lease.epoch == epoch && b.lease.revision <= head
 }
 
-// left is what is left of the lease at a moment, by both clocks.
-func (b bound) left(at time.Time) time.Duration {
-	return min(b.lease.end.Sub(at), b.lease.wall.Sub(at.Round(0)))
-}
-
 // tellEvery is how often a relay tells who is pending below it, and nothing
 // else has changed.
 const tellEvery = 100 * time.Millisecond

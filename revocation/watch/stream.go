@@ -87,6 +87,9 @@ type grant struct {
 	lease  time.Duration
 	polled time.Time // when the source was last asked, with success, for its head
 	own    *bound    // what a relay itself may rely on; nil for who reads the log
+	limit  *lease    // of a replica among several; nil for others
+
+	withheld bool // there is none to give
 }
 
 // length is how long a lease may be that answers a renewal received then; not
@@ -94,7 +97,10 @@ type grant struct {
 func (g grant) length(received time.Time) time.Duration {
 	d := g.lease - max(0, received.Sub(g.polled))
 	if g.own != nil {
-		d = min(g.lease, g.own.left(received))
+		d = min(g.lease, g.own.lease.left(received))
+	}
+	if g.limit != nil {
+		d = min(d, g.limit.left(received))
 	}
 	return d.Truncate(time.Millisecond)
 }
@@ -110,7 +116,7 @@ func (g grant) length(received time.Time) time.Duration {
 // A relay's own lease bounds what it grants, and is worth nothing below before
 // what it names has been sent: the renewal waits for that.
 func (s *stream) lease(head revocation.Revision, g grant) *pb.WatchResponse {
-	if g.own != nil && !g.own.covers(s.epoch, head) {
+	if g.withheld || (g.own != nil && !g.own.covers(s.epoch, head)) {
 		return nil
 	}
 	for i := len(s.renews) - 1; i >= 0; i-- {

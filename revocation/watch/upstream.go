@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -47,6 +48,12 @@ type UpstreamConfig struct {
 	// anew and Authorize is asked again; it resumes at once. Default 1 h.
 	MaxStream time.Duration
 
+	// Replicas is where upstreams that share the Source's store find each
+	// other; nil if there is no other. Name is ours, for operators.
+	Replicas Replicas
+	Name     string
+	Random   io.Reader // names the replica's row; default crypto/rand
+
 	// parent bounds a relay's promises; nil for who reads the log itself.
 	parent func() bound
 }
@@ -57,6 +64,7 @@ type UpstreamConfig struct {
 type Upstream struct {
 	c    UpstreamConfig
 	kick chan struct{} // one slot: poll now
+	ask  chan struct{} // one slot: ask the other replicas now
 	read chan struct{} // holds a slot per read of the source on behalf of a stream
 
 	mu      sync.Mutex // guards all below
@@ -69,7 +77,8 @@ type Upstream struct {
 	streams map[*stream]struct{}
 	changed chan struct{} // closed and renewed when a wait may have ended
 	ready   chan struct{} // closed by the first good poll
-	issuers []string      // of a relay: all that it sees itself; empty means all
+	peers   peers
+	issuers []string // of a relay: all that it sees itself; empty means all
 	stopped bool
 	calls   sync.WaitGroup // every goroutine of every call
 }
@@ -116,11 +125,20 @@ func NewUpstream(c UpstreamConfig) (*Upstream, error) {
 	u := &Upstream{
 		c:       c,
 		kick:    make(chan struct{}, 1),
+		ask:     make(chan struct{}, 1),
+		peers:   peers{others: make(map[string]other)},
 		read:    make(chan struct{}, readers),
 		ledger:  ledger{members: make(map[memberKey]*member)},
 		streams: make(map[*stream]struct{}),
 		changed: make(chan struct{}),
 		ready:   make(chan struct{}),
+	}
+	if c.Replicas != nil {
+		id, err := nameReplica(c.Random)
+		if err != nil {
+			return nil, err
+		}
+		u.peers.own = revocation.Replica{ID: id, Name: c.Name, Lease: c.Lease}
 	}
 	if !c.NewStore {
 		u.ledger.grace = c.Now().Add(c.Lease)
@@ -133,6 +151,11 @@ func NewUpstream(c UpstreamConfig) (*Upstream, error) {
 // lease is granted beyond the last time it could be read.
 func (u *Upstream) Run(ctx context.Context) error {
 	defer u.stop()
+	if u.c.Replicas != nil {
+		told := make(chan struct{})
+		go func() { u.replicate(ctx); close(told) }()
+		defer func() { <-told }()
+	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	failing := false
@@ -313,10 +336,10 @@ func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (revocati
 	// The log is to be looked at once more: rev may be of an epoch that has
 	// just begun, and the head of the one before may be above it.
 	u.mu.Lock()
-	w := wait{rev: rev, round: u.begun, since: u.c.Now()}
+	w := wait{rev: rev, round: u.begun, survey: u.peers.surveys.begun, since: u.c.Now(), asked: surveyFirst}
 	u.mu.Unlock()
 	for {
-		o, next, changed, stopped := u.look(w)
+		o, next, changed, stopped := u.look(&w)
 		switch {
 		case len(o.Pending) == 0:
 			return o, nil
@@ -328,6 +351,9 @@ func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (revocati
 		pause := pollEvery
 		if !next.IsZero() {
 			pause = max(next.Sub(u.c.Now()), time.Millisecond)
+		}
+		if w.others {
+			pause = min(pause, max(w.again.Sub(u.c.Now()), time.Millisecond))
 		}
 		timer := time.NewTimer(pause)
 		select {
@@ -344,9 +370,14 @@ type wait struct {
 	rev   revocation.Revision
 	round uint64    // polls begun before it
 	since time.Time // when it began
+
+	survey uint64        // of the other replicas, begun before it
+	others bool          // it waits for one of them
+	again  time.Time     // when they are asked next
+	asked  time.Duration // how long after that
 }
 
-func (u *Upstream) look(w wait) (o revocation.Outcome, next time.Time, changed <-chan struct{}, stopped bool) {
+func (u *Upstream) look(w *wait) (o revocation.Outcome, next time.Time, changed <-chan struct{}, stopped bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	o, next = u.ledger.outcome(w.rev, w.since, u.c.Now())
@@ -359,5 +390,33 @@ func (u *Upstream) look(w wait) (o revocation.Outcome, next time.Time, changed <
 	if u.done <= w.round || u.ring.head < w.rev {
 		o.Pending, next = append(o.Pending, unread), time.Time{}
 	}
+	if u.c.Replicas != nil {
+		u.lookAround(w, &o)
+	}
 	return o, next, u.changed, u.stopped
+}
+
+// unasked is how an Outcome says that other replicas may be there.
+const unasked = "(other replicas have not been asked)"
+
+// lookAround adds what the other replicas say, and has them asked again if that
+// does not suffice. The caller holds the mutex.
+func (u *Upstream) lookAround(w *wait, o *revocation.Outcome) {
+	asked := &u.peers.surveys
+	w.others = u.peers.outcome(o, u.epoch, w.since, u.c.Now())
+	if asked.done <= w.survey {
+		o.Pending, w.others = append(o.Pending, unasked), true
+	}
+	slices.Sort(o.Pending)
+	slices.Sort(o.Unbounded)
+	now := u.c.Now()
+	if !w.others || now.Before(w.again) {
+		return
+	}
+	w.again, w.asked = now.Add(w.asked), min(2*w.asked, surveyLast)
+	asked.asked = asked.begun + 1
+	select {
+	case u.ask <- struct{}{}:
+	default:
+	}
 }
