@@ -276,17 +276,8 @@ func (u *Upstream) writer(ctx context.Context, p pipe, st *stream) error {
 	defer age.Stop()
 	beat := time.NewTicker(u.lease() / 4)
 	defer beat.Stop()
-	err := p.Send(&pb.WatchResponse{Message: &pb.WatchResponse_Opened{Opened: &pb.Opened{
-		Epoch: string(st.epoch), Snapshot: !st.whole, LeaseMillis: u.lease().Milliseconds(),
-		Issuers: slices.Sorted(maps.Keys(st.filter)),
-	}}})
-	if err != nil {
+	if err := u.greet(ctx, p, st); err != nil {
 		return err
-	}
-	if !st.whole {
-		if err := u.snapshot(ctx, p, st); err != nil {
-			return err
-		}
 	}
 	for {
 		if err := u.flush(ctx, p, st); err != nil {
@@ -304,6 +295,18 @@ func (u *Upstream) writer(ctx context.Context, p pipe, st *stream) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// greet says where a stream begins, and sends a snapshot if it needs one.
+func (u *Upstream) greet(ctx context.Context, p pipe, st *stream) error {
+	err := p.Send(&pb.WatchResponse{Message: &pb.WatchResponse_Opened{Opened: &pb.Opened{
+		Epoch: string(st.epoch), Snapshot: !st.whole, LeaseMillis: u.lease().Milliseconds(),
+		Issuers: slices.Sorted(maps.Keys(st.filter)),
+	}}})
+	if err != nil || st.whole {
+		return err
+	}
+	return u.snapshot(ctx, p, st)
 }
 
 // lease is the longest that is granted: a relay grants no longer than it is

@@ -110,8 +110,7 @@ func (r *Relay) acknowledge(ctx context.Context, applied <-chan position, out ch
 	var when time.Time // it was told
 	since := r.w.c.Now()
 	for {
-		s := r.up.standing(held, since)
-		ack := &pb.Ack{Revision: uint64(min(s.floor, held.revision)), Held: uint64(held.revision), Below: below(s.outcome)}
+		ack, s := r.report(held, since)
 		news := told == nil || ack.GetRevision() != told.GetRevision() || ack.GetHeld() != told.GetHeld()
 		due := !proto.Equal(ack, told) && time.Since(when) >= tellEvery
 		if held.epoch != "" && (news || due) {
@@ -130,7 +129,7 @@ func (r *Relay) acknowledge(ctx context.Context, applied <-chan position, out ch
 		select {
 		case held = <-applied:
 			since = r.w.c.Now()
-			if err := r.w.settle(ctx); err != nil {
+			if err := r.w.settle(ctx, held); err != nil {
 				return err
 			}
 		case <-s.changed:
@@ -139,6 +138,12 @@ func (r *Relay) acknowledge(ctx context.Context, applied <-chan position, out ch
 			return ctx.Err()
 		}
 	}
+}
+
+// report is what is to be told upstream of what is held since then.
+func (r *Relay) report(held position, since time.Time) (*pb.Ack, standing) {
+	s := r.up.standing(held, since)
+	return &pb.Ack{Revision: uint64(min(s.floor, held.revision)), Held: uint64(held.revision), Below: below(s.outcome)}, s
 }
 
 // standing is how far an upstream's watchers are.

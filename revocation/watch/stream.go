@@ -95,7 +95,10 @@ type grant struct {
 // length is how long a lease may be that answers a renewal received then; not
 // positive if there may be none.
 func (g grant) length(received time.Time) time.Duration {
-	d := g.lease - max(0, received.Sub(g.polled))
+	// By both clocks: a machine that was suspended after it looked at the log has
+	// not looked for longer than its monotonic clock says.
+	age := max(received.Sub(g.polled), received.Round(0).Sub(g.polled.Round(0)))
+	d := g.lease - max(0, age)
 	if g.own != nil {
 		d = min(g.lease, g.own.lease.left(received))
 	}

@@ -333,13 +333,9 @@ const unread = "(this upstream has not read the revision)"
 // With an error, somebody is pending. After a start it waits out the leases of
 // the run before (see NewStore).
 func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (revocation.Outcome, error) {
-	// The log is to be looked at once more: rev may be of an epoch that has
-	// just begun, and the head of the one before may be above it.
-	u.mu.Lock()
-	w := wait{rev: rev, round: u.begun, survey: u.peers.surveys.begun, since: u.c.Now(), asked: surveyFirst}
-	u.mu.Unlock()
+	w := u.wait(rev)
 	for {
-		o, next, changed, stopped := u.look(&w)
+		o, next, changed, stopped := u.look(w)
 		switch {
 		case len(o.Pending) == 0:
 			return o, nil
@@ -375,6 +371,15 @@ type wait struct {
 	others bool          // it waits for one of them
 	again  time.Time     // when they are asked next
 	asked  time.Duration // how long after that
+}
+
+// wait begins one. The log is to be looked at once more: rev may be of an epoch
+// that has just begun, and the head of the one before may be above it. So are
+// the other replicas: one may have come.
+func (u *Upstream) wait(rev revocation.Revision) *wait {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return &wait{rev: rev, round: u.begun, survey: u.peers.surveys.begun, since: u.c.Now(), asked: surveyFirst}
 }
 
 func (u *Upstream) look(w *wait) (o revocation.Outcome, next time.Time, changed <-chan struct{}, stopped bool) {

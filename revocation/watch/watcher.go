@@ -54,9 +54,11 @@ type Watcher struct {
 	connects atomic.Int64
 	running  atomic.Bool
 
-	mu      sync.Mutex // guards what Status shows
+	mu      sync.Mutex // guards what Status shows, and leases on their way
 	epoch   revocation.Epoch
 	lastErr string
+	inForce position // no decision runs on anything older
+	offered *lease   // waits until what it names is in force; nil: none
 }
 
 // anchor ties the upstream's clock to ours.
@@ -205,7 +207,7 @@ func (w *Watcher) failed(err error) {
 // follow runs one stream until it ends; good says that it brought a lease.
 func (w *Watcher) follow(ctx context.Context, to dial) (good bool, err error) {
 	// What Open says is held must not have decisions on an older state.
-	if err := w.settle(ctx); err != nil {
+	if err := w.settle(ctx, position{w.f.epoch, w.f.revision}); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -343,10 +345,7 @@ func (w *Watcher) note(ev event) {
 	}
 	now := w.c.Now()
 	old := w.lease.Load()
-	if old == nil || ev.lease.end.After(old.end) {
-		w.lease.Store(ev.lease)
-		w.f.log.ring() // renewals below may have waited for it
-	}
+	w.offer(ev.lease)
 	if !ev.server.IsZero() {
 		w.clock.Store(&anchor{server: ev.server, local: now})
 	}
@@ -372,7 +371,7 @@ func (w *Watcher) acknowledge(ctx context.Context, applied <-chan position, out 
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := w.settle(ctx); err != nil {
+		if err := w.settle(ctx, at); err != nil {
 			return err
 		}
 		select {
@@ -383,11 +382,38 @@ func (w *Watcher) acknowledge(ctx context.Context, applied <-chan position, out 
 	}
 }
 
-// settle waits until nothing goes on that an older state let through.
-func (w *Watcher) settle(ctx context.Context) error {
+// offer takes a lease when what it names is in force. Before that, a decision
+// that began on an older state, and without a lease, could read of this one and
+// think that it vouches for what it has seen.
+func (w *Watcher) offer(l *lease) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.offered = l
+	w.take()
+}
+
+// take takes the lease that is offered, if it can. The caller holds the mutex.
+func (w *Watcher) take() {
+	l := w.offered
+	if l == nil || l.epoch != w.inForce.epoch || l.revision > w.inForce.revision {
+		return
+	}
+	w.offered = nil
+	if old := w.lease.Load(); old == nil || l.end.After(old.end) {
+		w.lease.Store(l)
+		w.f.log.ring() // renewals below may have waited for it
+	}
+}
+
+// settle waits until nothing goes on that an older state than at let through.
+func (w *Watcher) settle(ctx context.Context, at position) error {
 	if err := w.c.Set.Settle(ctx); err != nil {
 		return err
 	}
+	w.mu.Lock()
+	w.inForce = at
+	w.take()
+	w.mu.Unlock()
 	if w.c.Applied != nil {
 		w.c.Applied(ctx)
 	}
