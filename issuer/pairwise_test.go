@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
+
 	"github.com/tegata/tegata/issuer"
 	"github.com/tegata/tegata/revocation"
 	"github.com/tegata/tegata/revocation/watch"
@@ -121,7 +123,7 @@ func TestLogoutTokensNameASubjectAsIDTokensDo(t *testing.T) {
 func (s *server) watched(t *testing.T) *revocation.Set {
 	t.Helper()
 	set := revocation.NewSet()
-	w, err := watch.NewWatcher(watch.WatcherConfig{Conn: authorized{s.serveWatch(t), bearerOf(s.clientToken(issuer.WatchScope))}, Set: set, Node: "test"})
+	w, err := watch.NewWatcher(watch.WatcherConfig{Conns: []grpc.ClientConnInterface{authorized{s.serveWatch(t), bearerOf(s.clientToken(issuer.WatchScope))}}, Set: set, Node: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
