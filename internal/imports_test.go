@@ -37,11 +37,12 @@ var table = map[string][]string{
 	"revocation/revocationpb": nil,
 	"revocation/watch":        {"revocation", "revocation/revocationpb"},
 
-	"internal":       nil,
-	"internal/jose":  {"internal/p256"},
-	"internal/p256":  nil,
-	"internal/jwks":  {"internal/jose"},
-	"internal/stack": nil,
+	"internal":        nil,
+	"internal/jose":   {"internal/p256"},
+	"internal/p256":   nil,
+	"internal/jwks":   {"internal/jose"},
+	"internal/stack":  nil,
+	"internal/pgtest": nil,
 
 	"issuer/oauth":      nil,
 	"issuer/recent":     nil,
@@ -113,6 +114,7 @@ var never = []struct {
 	{"", "github.com/open-policy-agent/opa", "Rego is authz's engine; nobody else evaluates, but for the benchmark's reference server", []string{"authz", "e2e/bench"}},
 	{"", "modernc.org/sqlite", "SQL stays in one package", []string{"issuer/sqlstore"}},
 	{"", "database/sql", "SQL stays in one package", []string{"issuer/sqlstore"}},
+	{"", "github.com/jackc/pgx", "SQL stays in one package", []string{"issuer/sqlstore"}},
 	{"internal/stack", "github.com/tegata/tegata/", "it runs the built binary, as an operator does", nil},
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tegata/tegata/internal/pgtest"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/sqlstore"
 	"github.com/tegata/tegata/revocation"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, writeUntilKilled(path))
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 // writeUntilKilled opens, ends and revokes, each in one transaction, and says

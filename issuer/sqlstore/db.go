@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/tegata/tegata/revocation"
 )
@@ -23,6 +25,7 @@ type tx struct {
 	q       querier
 	records []revoked // to be numbered and written at the end
 	changed bool      // a realm or a client
+	turn    bool      // no other transaction numbers records until this one has ended
 }
 
 // read runs f on one snapshot.
@@ -57,16 +60,20 @@ func (db *DB) write(ctx context.Context, f func(*tx) error) (revocation.Revision
 	return rev, nil
 }
 
-// pool is connections to the database, with the statements that were prepared
-// on them: preparing one costs more than running it.
+// pool is connections to the database, and how to run transactions on them.
 type pool struct {
-	db *sql.DB
+	db      *sql.DB
+	options *sql.TxOptions    // nil: the driver's own
+	again   func(error) bool  // whether what failed so may succeed if it is run again; nil: nothing fails for others' sake
+	turns   bool              // whether transactions can take turns
+	clean   func([]any) []any // makes arguments what the engine can hold; nil: it holds all
 
+	// Statements that were prepared, by query: preparing one costs more than
+	// running it. Queries are constants, so they are few. nil: the driver sees
+	// to it.
 	mu         sync.Mutex
-	statements map[string]*sql.Stmt // by query; queries are constants, so they are few
+	statements map[string]*sql.Stmt
 }
-
-func newPool(db *sql.DB) *pool { return &pool{db: db, statements: make(map[string]*sql.Stmt)} }
 
 func (p *pool) close() error {
 	if p == nil {
@@ -75,10 +82,50 @@ func (p *pool) close() error {
 	return p.db.Close() // and the statements with it
 }
 
+// tries bounds how often a transaction is run: who takes turns seldom needs
+// more than two.
+const tries = 50
+
 // transact runs f in one transaction, commits unless f returns an error, and
-// returns what f returned.
+// returns what f returned. Where transactions run at once, one that has met
+// another is undone and run again, with f seeing the other's work.
+//
+// Those that number records all meet: each changes the row of the head. So
+// numbering is done by turns, and who finds the turn taken, or whose snapshot
+// has become too old for the row, runs again with the turn from its beginning
+// on, when its snapshot cannot become too old any more. Nobody waits for a turn
+// while others may wait for him.
 func (p *pool) transact(ctx context.Context, f func(*tx) (revocation.Revision, error)) (rev revocation.Revision, err error) {
-	t, err := p.db.BeginTx(ctx, nil)
+	for try := range tries {
+		rev, err = p.try(ctx, try > 0, f)
+		if err == nil || p.again == nil || !p.again(err) {
+			return rev, err
+		}
+		if err := p.pause(ctx, try); err != nil {
+			return 0, err
+		}
+	}
+	return 0, fmt.Errorf("given up after %d tries: %w", tries, err)
+}
+
+// pause waits a little, longer each time, where there are no turns to wait for.
+func (p *pool) pause(ctx context.Context, try int) error {
+	if p.turns {
+		return ctx.Err()
+	}
+	wait := time.NewTimer(rand.N(time.Millisecond << min(try, 6)))
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-wait.C:
+		return nil
+	}
+}
+
+// try runs f once; in its turn, if waiting for one is worth it.
+func (p *pool) try(ctx context.Context, inTurn bool, f func(*tx) (revocation.Revision, error)) (rev revocation.Revision, err error) {
+	t, err := p.db.BeginTx(ctx, p.options)
 	if err != nil {
 		return 0, fmt.Errorf("beginning a transaction: %w", err)
 	}
@@ -90,13 +137,31 @@ func (p *pool) transact(ctx context.Context, f func(*tx) (revocation.Revision, e
 		}
 		p.prepare(ctx, q.unknown)
 	}()
-	if rev, err = f(&tx{ctx: ctx, q: q}); err != nil {
+	turn := !p.turns // without turns, it is always ours
+	if p.turns && inTurn {
+		if _, err := t.ExecContext(ctx, awaitTurn); err != nil {
+			return 0, fmt.Errorf("waiting for the turn: %w", err)
+		}
+		turn = true
+	}
+	if rev, err = f(&tx{ctx: ctx, q: q, turn: turn}); err != nil {
 		return 0, err
 	}
 	if err := t.Commit(); err != nil {
 		return 0, fmt.Errorf("committing: %w", err)
 	}
 	return rev, nil
+}
+
+// takeTurn takes the turn if nobody has it. It does not wait: others may wait
+// for what this transaction has locked.
+func (t *tx) takeTurn() error {
+	if t.turn {
+		return nil
+	}
+	_, err := t.q.ExecContext(t.ctx, tryTurn)
+	t.turn = err == nil
+	return err
 }
 
 func (p *pool) statement(query string) *sql.Stmt {
@@ -140,6 +205,9 @@ type prepared struct {
 }
 
 func (p *prepared) statement(ctx context.Context, query string) *sql.Stmt {
+	if p.pool.statements == nil {
+		return nil
+	}
 	if s := p.pool.statement(query); s != nil {
 		return p.tx.StmtContext(ctx, s)
 	}
@@ -147,7 +215,15 @@ func (p *prepared) statement(ctx context.Context, query string) *sql.Stmt {
 	return nil
 }
 
+func (p *prepared) clean(args []any) []any {
+	if p.pool.clean == nil {
+		return args
+	}
+	return p.pool.clean(args)
+}
+
 func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	args = p.clean(args)
 	if s := p.statement(ctx, query); s != nil {
 		return s.ExecContext(ctx, args...)
 	}
@@ -155,6 +231,7 @@ func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (
 }
 
 func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	args = p.clean(args)
 	if s := p.statement(ctx, query); s != nil {
 		return s.QueryContext(ctx, args...)
 	}
@@ -162,6 +239,7 @@ func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) 
 }
 
 func (p *prepared) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	args = p.clean(args)
 	if s := p.statement(ctx, query); s != nil {
 		return s.QueryRowContext(ctx, args...)
 	}

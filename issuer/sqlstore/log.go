@@ -20,9 +20,14 @@ func (db *DB) begin(ctx context.Context, rand io.Reader) error {
 		return fmt.Errorf("naming an epoch: %w", err)
 	}
 	_, err := db.write(ctx, func(t *tx) error {
-		_, err := t.q.ExecContext(t.ctx, `
+		done, err := t.q.ExecContext(t.ctx, `
 			INSERT INTO log_head (one, epoch, revision, clock_high) VALUES (1, $1, 0, $2) ON CONFLICT (one) DO NOTHING`,
 			hex.EncodeToString(epoch[:]), db.now().UnixMicro())
+		if err != nil {
+			return err
+		}
+		n, err := done.RowsAffected()
+		db.created = n == 1
 		return err
 	})
 	if err != nil {
@@ -51,17 +56,22 @@ func (t *tx) killsAll() bool {
 }
 
 // writeRecords numbers and writes what the transaction revokes, and returns
-// the last revision. It comes last: on an engine with many writers the row of
-// the head is then locked briefly, and until the commit, so that numbers are
-// in the order of commits.
+// the last revision. It comes last: the row of the head is then locked
+// briefly, and until the commit, so that numbers are in the order of commits.
+// (A sequence would not do: who takes a number first may commit last, and who
+// follows the log has gone on by then.)
 func (t *tx) writeRecords(now time.Time) (revocation.Revision, error) {
 	if len(t.records) == 0 {
 		return 0, nil
 	}
+	if err := t.takeTurn(); err != nil {
+		return 0, fmt.Errorf("numbering records: %w", err)
+	}
 	var last revocation.Revision
 	var committed int64
 	err := t.q.QueryRowContext(t.ctx, `
-		UPDATE log_head SET revision = revision + $1, clock_high = max(clock_high, $2) RETURNING revision, clock_high`,
+		UPDATE log_head SET revision = revision + $1, clock_high = CASE WHEN clock_high < $2 THEN $2 ELSE clock_high END
+		RETURNING revision, clock_high`,
 		len(t.records), now.UnixMicro()).Scan(&last, &committed)
 	if err != nil {
 		return 0, fmt.Errorf("numbering records: %w", err)

@@ -20,12 +20,12 @@ var ErrNewer = errors.New("the database is newer than this version of tegata")
 
 // migrate brings the schema to the version of this package. A version, once
 // released, is never edited: a change is a new file.
-func migrate(ctx context.Context, db *sql.DB, logger *slog.Logger) error {
-	files, err := fs.Sub(migrations, "migrations/sqlite")
+func migrate(ctx context.Context, dialect goose.Dialect, folder string, db *sql.DB, logger *slog.Logger) error {
+	files, err := fs.Sub(migrations, "migrations/"+folder)
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("reading migrations: %w", err)
 	}

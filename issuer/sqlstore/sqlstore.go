@@ -1,30 +1,22 @@
 // Package sqlstore keeps the aggregates and the revocation log in SQL, in
 // commit order. It must not know doors, tokens or HTTP.
 //
-// There is one writer at a time, so a transaction sees nothing change under
-// it, and revisions are handed out in the order of commits without a gap: the
-// records that a transaction revokes are numbered and written last, and a
-// rollback gives their numbers back. What Write has returned for is on the
-// disk.
+// The engine is SQLite (sqlite.go), whose one writer needs no server, or
+// PostgreSQL (postgres.go), which several processes share; the statements are
+// the same. On both a transaction sees nothing change under it, and revisions
+// are handed out in the order of commits without a gap: the records that a
+// transaction revokes are numbered and written last, and a rollback gives
+// their numbers back. What Write has returned for is on the disk.
 package sqlstore
 
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
-	"runtime"
 	"sync/atomic"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/keys"
@@ -36,10 +28,11 @@ import (
 
 // Config configures a DB.
 type Config struct {
-	Path   string           // database file; made, for its owner alone, if it is not there
-	Now    func() time.Time // default time.Now
-	Rand   io.Reader        // names the epoch of a new store; default crypto/rand.Reader
-	Logger *slog.Logger     // default: discard
+	Path     string           // SQLite: database file; made, for its owner alone, if it is not there
+	Postgres Postgres         // in place of Path, if its URL is not empty
+	Now      func() time.Time // default time.Now
+	Rand     io.Reader        // names the epoch of a new store; default crypto/rand.Reader
+	Logger   *slog.Logger     // default: discard
 }
 
 // DB is an open store. It is a watch.Source.
@@ -49,6 +42,7 @@ type DB struct {
 	now       func() time.Time
 	committed chan struct{}
 	changes   atomic.Uint64
+	created   bool
 }
 
 // Open opens the database and migrates it. A database that a newer version of
@@ -63,69 +57,28 @@ func Open(ctx context.Context, c Config) (_ *DB, err error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := create(c.Path); err != nil {
-		return nil, fmt.Errorf("opening store: %w", err)
-	}
 	db := &DB{now: c.Now, committed: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("opening store %s: %w", c.Path, err), db.Close())
+			err = errors.Join(err, db.Close())
 		}
 	}()
-	if db.writer, err = openPool(c.Path, 1, url.Values{
-		// A write transaction takes its lock at the start: it never reads what
-		// another is about to change, and never fails half way.
-		"_txlock": {"immediate"},
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)"},
-	}); err != nil {
-		return nil, err
+	open := openSQLite
+	if c.Postgres.URL != "" {
+		open = openPostgres
 	}
-	if err := migrate(ctx, db.writer.db, c.Logger); err != nil {
-		return nil, err
-	}
-	if db.readers, err = openPool(c.Path, max(4, runtime.GOMAXPROCS(0)), url.Values{
-		"_pragma": {"busy_timeout(5000)", "query_only(1)"},
-	}); err != nil {
+	if err := open(ctx, db, c); err != nil {
 		return nil, err
 	}
 	return db, db.begin(ctx, c.Rand)
 }
 
-// create makes the file, so that it is its owner's alone; SQLite gives the
-// files beside it the same mode.
-func create(path string) error {
-	if path == "" {
-		return errors.New("no path")
-	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return file.Close()
-}
-
-// openPool opens up to size connections.
-func openPool(path string, size int, options url.Values) (*pool, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	name := url.URL{Scheme: "file", Path: path, OmitHost: true, RawQuery: options.Encode()}
-	db, err := sql.Open("sqlite", name.String())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(size)
-	db.SetMaxIdleConns(size)
-	return newPool(db), nil
-}
-
 // Changes counts the commits of this process that changed a realm or a client,
 // or killed all of one. It rises after the commit, before its writer goes on.
 func (db *DB) Changes() uint64 { return db.changes.Load() }
+
+// Created reports whether this DB was the one that began the store's log.
+func (db *DB) Created() bool { return db.created }
 
 // Close closes the database. Transactions that run are waited for.
 func (db *DB) Close() error { return errors.Join(db.readers.close(), db.writer.close()) }

@@ -166,7 +166,7 @@ func testCommitted(t *testing.T, s Store) {
 // testTail: writers commit, some give up, and who follows the log by Since
 // sees each record once and in order.
 func testTail(t *testing.T, s Store) {
-	const writers, each = 8, 25
+	const writers, each = 16, 25
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
