@@ -54,8 +54,14 @@ type mtlsConfig struct {
 	ClientCAFile string `yaml:"client_ca_file"` // of whom, with header
 }
 
+// storeConfig is a database file, or a PostgreSQL database if Postgres is set.
 type storeConfig struct {
-	SQLite string `yaml:"sqlite"`
+	SQLite           string        `yaml:"sqlite"`
+	Postgres         string        `yaml:"postgres"` // URL
+	Password         string        `yaml:"password"`
+	PasswordFile     string        `yaml:"password_file"`
+	Connections      int           `yaml:"connections"`
+	StatementTimeout time.Duration `yaml:"statement_timeout"`
 }
 
 type watchConfig struct {
@@ -451,7 +457,11 @@ func (c *config) defaults() {
 	if i := c.Issuer; i != nil {
 		def(&i.Listen, "127.0.0.1:8080")
 		def(&i.Management, "127.0.0.1:8081")
-		def(&i.Store.SQLite, "tegata.db")
+		if i.Store.Postgres == "" {
+			def(&i.Store.SQLite, "tegata.db")
+		}
+		def(&i.Store.Connections, 16)
+		def(&i.Store.StatementTimeout, 10*time.Second)
 		def(&i.KeyFile, "tegata-seal.key")
 		def(&i.Watch.Listen, "127.0.0.1:8082")
 		def(&i.Watch.Lease, 5*time.Second)
@@ -500,7 +510,7 @@ func def[T comparable](v *T, d T) {
 func (c *config) resolve(dir string) {
 	var paths []*string
 	if i := c.Issuer; i != nil {
-		paths = append(paths, &i.TLS.CertFile, &i.TLS.KeyFile, &i.TLS.ClientCAFile, &i.MTLS.ClientCAFile, &i.Store.SQLite, &i.KeyFile,
+		paths = append(paths, &i.TLS.CertFile, &i.TLS.KeyFile, &i.TLS.ClientCAFile, &i.MTLS.ClientCAFile, &i.Store.SQLite, &i.Store.PasswordFile, &i.KeyFile,
 			&i.Watch.TLS.CertFile, &i.Watch.TLS.KeyFile, &i.Watch.TLS.ClientCAFile)
 		for n := range i.Realms {
 			paths = append(paths, &i.Realms[n])

@@ -102,6 +102,7 @@ func (c *config) checkIssuer() error {
 			"set issuer.watch.tls: the stream names live sessions"),
 		c.checkProxies(i),
 		c.checkMTLS(i),
+		c.checkStore(i.Store),
 		c.within("issuer.watch.lease", i.Watch.Lease, 100*time.Millisecond, 10*time.Minute),
 		c.within("issuer.revoke_wait", i.RevokeWait, -1, 10*time.Minute),
 	)
@@ -142,6 +143,26 @@ func certificateHeaders() []string {
 		names[i] = strings.ToLower(name)
 	}
 	return names
+}
+
+// checkStore never repeats the URL, which may hold a password.
+func (c *config) checkStore(s storeConfig) error {
+	const key = "issuer.store"
+	switch {
+	case s.Postgres == "" && (s.Password != "" || s.PasswordFile != ""):
+		return c.at(key+".postgres", "required with a password", "postgres://user@host:5432/database?sslmode=verify-full")
+	case s.Postgres == "":
+		return nil
+	case s.SQLite != "":
+		return c.at(key+".sqlite", "given together with postgres", "keep one of them")
+	case s.Password != "" && s.PasswordFile != "":
+		return c.at(key+".password_file", "given together with password", "keep one of them")
+	case !strings.HasPrefix(s.Postgres, "postgres://") && !strings.HasPrefix(s.Postgres, "postgresql://"):
+		return c.at(key+".postgres", "not the URL of a PostgreSQL database", "postgres://user@host:5432/database?sslmode=verify-full")
+	case s.Connections < 2 || s.Connections > 1000:
+		return c.at(key+".connections", fmt.Sprintf("%d is not between 2 and 1000", s.Connections), "16 is the default")
+	}
+	return c.within(key+".statement_timeout", s.StatementTimeout, 100*time.Millisecond, 10*time.Minute)
 }
 
 func (c *config) checkAuthz() error {

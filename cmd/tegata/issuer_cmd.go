@@ -6,13 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -92,8 +90,7 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 	if err != nil {
 		return nil, err
 	}
-	_, statErr := os.Stat(c.Store.SQLite)
-	if s.db, err = openStore(ctx, c.Store); err != nil {
+	if s.db, err = openStore(ctx, c.Store, log); err != nil {
 		return nil, err
 	}
 	proxies, err := c.proxies()
@@ -108,7 +105,7 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 	if s.issuer, err = issuer.New(issuer.Config{
 		BaseURL: c.BaseURL, TrustedProxies: proxies, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db, Changes: s.db.Changes,
 		ClientCAs: clientCAs, CertificateHeader: c.MTLS.Header, MutualTLSURL: c.MTLS.URL, Logger: log, Metrics: metrics,
-		NewStore:   errors.Is(statErr, fs.ErrNotExist),
+		NewStore:   s.db.Created(),
 		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,
 		Replicas: s.db, Name: hostname(),
 	}); err != nil {
@@ -166,11 +163,6 @@ func asking(t *tls.Config, elsewhere string) *tls.Config {
 		return silent, nil
 	}
 	return t
-}
-
-// stores hands out the aggregates' stores of one database.
-func stores(db *sqlstore.DB) issuer.Stores {
-	return issuer.Stores{Realms: db.Realms(), Clients: db.Clients(), Users: db.Users(), Sessions: db.Sessions(), Keys: db.Keys()}
 }
 
 func (s *issuerServer) listen(ctx context.Context, c issuerConfig) (err error) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -38,7 +39,7 @@ func openKeyring(e *env, f configFlags) (_ *keyring, err error) {
 	if conf.Issuer == nil {
 		return nil, conf.doc.at("issuer", "required for tegata keys", "this command opens the issuer's store")
 	}
-	db, err := openStore(e.ctx, conf.Issuer.Store)
+	db, err := openStore(e.ctx, conf.Issuer.Store, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -194,15 +195,6 @@ func (c *keysResealCmd) Run(e *env) (err error) {
 	}
 	_, err = fmt.Fprintf(e.stdout, "%d keys sealed again\n", total)
 	return err
-}
-
-// openStore opens the store, or says what to look at.
-func openStore(ctx context.Context, c storeConfig) (*sqlstore.DB, error) {
-	db, err := sqlstore.Open(ctx, sqlstore.Config{Path: c.SQLite})
-	if err != nil {
-		return nil, withHint(fmt.Errorf("issuer.store.sqlite: %w", err), "is its directory there, and writable for tegata?")
-	}
-	return db, nil
 }
 
 // readSeals reads the key that seals private keys, or makes it, and those of

@@ -27,6 +27,15 @@ func TestScripts(t *testing.T) {
 			}
 			e.Defer(func() { _ = l.Close() })
 			e.Setenv("BUSY", l.Addr().String())
+			// $NOBODY is one where nobody listens.
+			gone, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			e.Setenv("NOBODY", gone.Addr().String())
+			if err := gone.Close(); err != nil {
+				return err
+			}
 			return nil
 		},
 	})

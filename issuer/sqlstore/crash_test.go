@@ -19,21 +19,33 @@ import (
 	"github.com/tegata/tegata/revocation"
 )
 
-// crashStore is set in the child of TestNothingAnsweredIsLost: the file it writes.
+// crashStore is set in the child of TestNothingAnsweredIsLost: the file or
+// PostgreSQL database it writes.
 const crashStore = "TEGATA_TEST_CRASH_STORE"
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(crashStore); path != "" {
-		fmt.Fprintln(os.Stderr, writeUntilKilled(path))
+	if store := os.Getenv(crashStore); store != "" {
+		fmt.Fprintln(os.Stderr, writeUntilKilled(store))
 		os.Exit(1)
+	}
+	if url := os.Getenv(migrateStore); url != "" {
+		if err := migrateOnce(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(pgtest.Main(m))
 }
 
 // writeUntilKilled opens, ends and revokes, each in one transaction, and says
 // the revision only after Write has returned.
-func writeUntilKilled(path string) error {
-	db, err := sqlstore.Open(context.Background(), sqlstore.Config{Path: path})
+func writeUntilKilled(store string) error {
+	c := sqlstore.Config{Path: store}
+	if strings.HasPrefix(store, "postgres:") {
+		c = sqlstore.Config{Postgres: sqlstore.Postgres{URL: store}}
+	}
+	db, err := sqlstore.Open(context.Background(), c)
 	if err != nil {
 		return err
 	}
@@ -64,7 +76,24 @@ func record(k revocation.Kind, id string) revocation.Record {
 // told is committed is there, whole, and what is there is whole.
 func TestNothingAnsweredIsLost(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "tegata.db")
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "tegata.db")
+		answered := killWriters(t, path)
+		checkWhole(t, open(t, path), answered)
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		url := pgtest.URL(t)
+		answered := killWriters(t, url)
+		checkWhole(t, openURL(t, url), answered)
+	})
+}
+
+// killWriters kills one writer after the other, and returns what they were
+// told is committed.
+func killWriters(t *testing.T, store string) map[string]revocation.Revision {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +101,7 @@ func TestNothingAnsweredIsLost(t *testing.T) {
 	answered := map[string]revocation.Revision{}
 	for range 12 {
 		child := exec.CommandContext(t.Context(), self)
-		child.Env = append(os.Environ(), crashStore+"="+path)
+		child.Env = append(os.Environ(), crashStore+"="+store)
 		var complaint strings.Builder
 		child.Stderr = &complaint
 		out, err := child.StdoutPipe()
@@ -104,7 +133,7 @@ func TestNothingAnsweredIsLost(t *testing.T) {
 		t.Fatalf("only %d writes were answered: the test shows nothing", len(answered))
 	}
 	t.Logf("%d writes were answered", len(answered))
-	checkWhole(t, open(t, path), answered)
+	return answered
 }
 
 // checkWhole: all that was answered is there under its revision, and of what

@@ -108,9 +108,11 @@ func (p *pool) transact(ctx context.Context, f func(*tx) (revocation.Revision, e
 	return 0, fmt.Errorf("given up after %d tries: %w", tries, err)
 }
 
-// pause waits a little, longer each time, where there are no turns to wait for.
+// pause waits a little, longer each time. The first time the turn is wait
+// enough; but PostgreSQL lets the next one have it a moment before it takes
+// the one before for committed, and until then refuses whatever met that one.
 func (p *pool) pause(ctx context.Context, try int) error {
-	if p.turns {
+	if p.turns && try == 0 {
 		return ctx.Err()
 	}
 	wait := time.NewTimer(rand.N(time.Millisecond << min(try, 6)))

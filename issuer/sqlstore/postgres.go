@@ -47,19 +47,19 @@ const (
 // ErrURL means that the URL of a PostgreSQL database cannot be used.
 var ErrURL = errors.New("not the URL of a PostgreSQL database")
 
-// ErrUnreachable means that a PostgreSQL server did not let us in. Hint says
+// UnreachableError means that a PostgreSQL server did not let us in. Hint says
 // what to look at.
-type ErrUnreachable struct {
+type UnreachableError struct {
 	Where string // host:port, or the path of a socket
 	Err   error
 	Hint  string
 }
 
-func (e *ErrUnreachable) Error() string {
+func (e *UnreachableError) Error() string {
 	return fmt.Sprintf("cannot reach PostgreSQL at %s: %v", e.Where, e.Err)
 }
 
-func (e *ErrUnreachable) Unwrap() error { return e.Err }
+func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // openPostgres opens a PostgreSQL database. Transactions that write are
 // serializable there: like with one writer, each sees nothing change under it,
@@ -284,7 +284,7 @@ func reached(config *pgx.ConnConfig, err error) error {
 	if strings.HasPrefix(config.Host, "/") {
 		where = config.Host
 	}
-	return &ErrUnreachable{Where: where, Err: connecting.Unwrap(), Hint: hint(err)}
+	return &UnreachableError{Where: where, Err: connecting.Unwrap(), Hint: hint(err)}
 }
 
 // hint says what an operator may look at.
