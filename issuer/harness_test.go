@@ -128,21 +128,40 @@ func startTLS(t testing.TB, how *tls.Config, cas *x509.CertPool) *server {
 // startWith starts one with a configuration that was changed.
 func startWith(t testing.TB, how *tls.Config, change func(*issuer.Config)) *server {
 	t.Helper()
-	s := &server{t: t, log: newLockedBuffer(), clock: new(atomic.Int64)}
+	return setup{tls: how, change: change}.start(t)
+}
+
+// setup is what a server of the tests may have of its own.
+type setup struct {
+	tls    *tls.Config
+	change func(*issuer.Config)
+	db     *sqlstore.DB  // default: a new one
+	clock  *atomic.Int64 // default: its own
+}
+
+func (c setup) start(t testing.TB) *server {
+	t.Helper()
+	s := &server{t: t, log: newLockedBuffer(), clock: c.clock, db: c.db}
+	if s.clock == nil {
+		s.clock = new(atomic.Int64)
+	}
+	if s.db == nil {
+		_, s.db = openStores(t)
+	}
 	web := httptest.NewUnstartedServer(nil)
 	s.base = "http://" + web.Listener.Addr().String()
-	if how != nil {
+	if c.tls != nil {
 		s.base = "https://" + web.Listener.Addr().String()
 	}
-	stores, db := openStores(t)
-	s.db = db
 	config := issuer.Config{
-		BaseURL: s.base, Stores: stores, WatchSource: db, Changes: db.Changes, WatchRealm: "demo",
+		BaseURL: s.base, Stores: storesOf(s.db), WatchSource: s.db, Changes: s.db.Changes, Lead: s.db.Lead, WatchRealm: "demo",
 		Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: 5 * time.Second,
 		Now:    func() time.Time { return time.Now().Add(time.Duration(s.clock.Load())) },
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	}
-	change(&config)
+	if c.change != nil {
+		c.change(&config)
+	}
 	iss, err := issuer.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -152,10 +171,10 @@ func startWith(t testing.TB, how *tls.Config, change func(*issuer.Config)) *serv
 		t.Fatal(err)
 	}
 	web.Config.Handler = iss.Handler()
-	if how == nil {
+	if c.tls == nil {
 		web.Start()
 	} else {
-		web.TLS = how
+		web.TLS = c.tls
 		web.StartTLS()
 	}
 	t.Cleanup(web.Close)

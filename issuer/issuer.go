@@ -41,8 +41,13 @@ import (
 	"github.com/tegata/tegata/revocation/watch"
 )
 
-// sweepEvery is how often expired sessions are swept.
-const sweepEvery = time.Minute
+const (
+	sweepEvery = time.Minute // how often expired sessions are swept, by one of the processes
+	// sweepTerm is how long the one who sweeps leads: if it dies, another
+	// follows after it. Lifetimes are judged on reading, so nothing waits for that
+	// but what clients are told of sessions that idled out.
+	sweepTerm = 150 * time.Second
+)
 
 // Stores are the aggregates' stores; one sqlstore.DB gives all of them.
 type Stores struct {
@@ -89,6 +94,10 @@ type Config struct {
 	// client or kills all of one, sqlstore.DB.Changes; nil: nothing that was
 	// read of these is kept.
 	Changes func() uint64
+
+	// Lead reports whether this process leads in a task of all processes on the
+	// store, for a term, sqlstore.DB.Lead; nil: it is alone.
+	Lead func(ctx context.Context, task string, term time.Duration) (bool, error)
 
 	// WatchSource is the log that watchers follow; one sqlstore.DB is one.
 	WatchSource watch.Source
@@ -368,10 +377,20 @@ func (i *Issuer) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			err := i.Sweep(ctx)
+			err := i.sweepIfLeading(ctx)
 			if err != nil && ctx.Err() == nil {
 				i.c.Logger.ErrorContext(ctx, "sweep failed", "err", err)
 			}
 		}
 	}
+}
+
+func (i *Issuer) sweepIfLeading(ctx context.Context) error {
+	if i.c.Lead != nil {
+		leads, err := i.c.Lead(ctx, "sweep", sweepTerm)
+		if err != nil || !leads {
+			return err
+		}
+	}
+	return i.Sweep(ctx)
 }

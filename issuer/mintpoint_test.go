@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tegata/tegata/internal/pgtest"
 	"github.com/tegata/tegata/issuer"
+	"github.com/tegata/tegata/issuer/recent"
+	"github.com/tegata/tegata/issuer/sqlstore"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -60,16 +63,26 @@ func switched(on bool) issuer.Realm {
 // from the beginning where the kill is known, and as long as it would live.
 func TestAStaleMintIsDeadWhereTheKillIsKnown(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "tegata.db")
-	if err := os.WriteFile(path, importedStore(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		testStaleMint(t, sqlstore.Config{Path: filepath.Join(t.TempDir(), "tegata.db")})
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		testStaleMint(t, sqlstore.Config{Postgres: sqlstore.Postgres{URL: pgtest.URL(t)}})
+	})
+}
+
+func testStaleMint(t *testing.T, store sqlstore.Config) {
 	here, there := &replica{now: modelNow}, &replica{now: modelNow}
-	iss, db := openIssuer(t, path, here.clock)
+	iss, db := openIssuerOn(t, store, here.clock)
 	here.Issuer = iss
-	other, otherDB := openIssuer(t, path, there.clock)
+	other, otherDB := openIssuerOn(t, store, there.clock)
 	there.Issuer = other
 	t.Cleanup(func() { _, _ = db.Close(), otherDB.Close() })
+	if err := here.Import(t.Context(), modelRealm()); err != nil {
+		t.Fatal(err)
+	}
 
 	here.mint(t) // and remembers
 	there.mint(t)
@@ -115,7 +128,7 @@ func TestAStaleMintIsDeadWhereTheKillIsKnown(t *testing.T) {
 		}
 	}
 
-	there.now = there.now.Add(time.Second) // older than anything is remembered
+	there.now = there.now.Add(recent.MaxAge) // older than anything is remembered
 	if status, _ := there.mint(t); status == http.StatusOK {
 		t.Error("the other process never notices")
 	}

@@ -130,13 +130,20 @@ func cheapen(t testing.TB, db *sqlstore.DB) {
 
 func openIssuer(t testing.TB, path string, now func() time.Time) (*issuer.Issuer, *sqlstore.DB) {
 	t.Helper()
-	db, err := sqlstore.Open(context.Background(), sqlstore.Config{Path: path, Now: now})
+	return openIssuerOn(t, sqlstore.Config{Path: path}, now)
+}
+
+// openIssuerOn does so on any store.
+func openIssuerOn(t testing.TB, store sqlstore.Config, now func() time.Time) (*issuer.Issuer, *sqlstore.DB) {
+	t.Helper()
+	store.Now = now
+	db, err := sqlstore.Open(context.Background(), store)
 	if err != nil {
 		t.Fatal(err)
 	}
 	iss, err := issuer.New(issuer.Config{
 		BaseURL: modelBase, WatchSource: db, Changes: db.Changes, Seal: bytes.Repeat([]byte{1}, 32), NewStore: true, RevokeWait: -1, Now: now,
-		Stores: issuer.Stores{Realms: db.Realms(), Clients: db.Clients(), Users: db.Users(), Sessions: db.Sessions(), Keys: db.Keys()},
+		Stores: storesOf(db),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -159,6 +159,25 @@ func (k *Keys) Own(ctx context.Context, r realm.Realm) (kid string, key []byte, 
 	return g.ownID, g.own, nil
 }
 
+// OwnAgain is Own, read again if it was not just now: another process may have
+// made a key since.
+func (k *Keys) OwnAgain(ctx context.Context, r realm.Realm) (kid string, key []byte, err error) {
+	g, err := k.openWithin(ctx, r, minAge)
+	if err != nil {
+		return "", nil, err
+	}
+	return g.ownID, g.own, nil
+}
+
+// PublicAgain is to Public what OwnAgain is to Own.
+func (k *Keys) PublicAgain(ctx context.Context, r realm.Realm) (*jose.KeySet, error) {
+	g, err := k.openWithin(ctx, r, minAge)
+	if err != nil {
+		return nil, err
+	}
+	return g.public, nil
+}
+
 // Public returns the public keys that verify, and those that will sign.
 func (k *Keys) Public(ctx context.Context, r realm.Realm) (*jose.KeySet, error) {
 	g, err := k.open(ctx, r)

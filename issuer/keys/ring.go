@@ -20,6 +20,10 @@ import (
 // seen within it.
 const maxAge = time.Second
 
+// minAge is how old it is at least before it is read again for a key that it
+// lacks, so that who makes up kids does not make us read for each.
+const minAge = 50 * time.Millisecond
+
 // ErrNoKey means that the realm lacks an active key: Ensure was not called.
 var ErrNoKey = errors.New("the realm has no active key")
 
@@ -76,8 +80,13 @@ func (k *Keys) shelf(realmID string) *shelf {
 
 // open returns the realm's ring, at most maxAge old.
 func (k *Keys) open(ctx context.Context, r realm.Realm) (*ring, error) {
+	return k.openWithin(ctx, r, maxAge)
+}
+
+// openWithin returns the realm's ring, at most so old.
+func (k *Keys) openWithin(ctx context.Context, r realm.Realm, age time.Duration) (*ring, error) {
 	s := k.shelf(r.ID)
-	if g := s.ring.Load(); k.fresh(g) {
+	if g := s.ring.Load(); k.fresh(g, age) {
 		return g, nil
 	}
 	select {
@@ -87,7 +96,7 @@ func (k *Keys) open(ctx context.Context, r realm.Realm) (*ring, error) {
 		return nil, fmt.Errorf("waiting for the keys of realm %s: %w", r.Name, ctx.Err())
 	}
 	old := s.ring.Load()
-	if k.fresh(old) {
+	if k.fresh(old, age) {
 		return old, nil
 	}
 	g, err := k.read(ctx, r, old)
@@ -99,12 +108,12 @@ func (k *Keys) open(ctx context.Context, r realm.Realm) (*ring, error) {
 }
 
 // fresh counts a clock that was set back as time that has passed.
-func (k *Keys) fresh(g *ring) bool {
+func (k *Keys) fresh(g *ring, within time.Duration) bool {
 	if g == nil {
 		return false
 	}
 	age := k.now().Sub(g.read)
-	return age >= 0 && age < maxAge
+	return age >= 0 && age < within
 }
 
 // forget makes the next open read what was just written. It takes a turn, so

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,14 +14,14 @@ import (
 
 // begin begins the log of a new store under an epoch of its own.
 func (db *DB) begin(ctx context.Context, rand io.Reader) error {
-	var epoch [16]byte
-	if _, err := io.ReadFull(rand, epoch[:]); err != nil {
+	epoch, err := newID(rand)
+	if err != nil {
 		return fmt.Errorf("naming an epoch: %w", err)
 	}
-	_, err := db.write(ctx, func(t *tx) error {
+	_, err = db.write(ctx, func(t *tx) error {
 		done, err := t.q.ExecContext(t.ctx, `
 			INSERT INTO log_head (one, epoch, revision, clock_high) VALUES (1, $1, 0, $2) ON CONFLICT (one) DO NOTHING`,
-			hex.EncodeToString(epoch[:]), db.now().UnixMicro())
+			epoch, db.now().UnixMicro())
 		if err != nil {
 			return err
 		}

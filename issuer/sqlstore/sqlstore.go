@@ -12,7 +12,9 @@ package sqlstore
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync/atomic"
@@ -43,6 +45,7 @@ type DB struct {
 	committed chan struct{}
 	changes   atomic.Uint64
 	created   bool
+	holder    string // of leases: this DB
 }
 
 // Open opens the database and migrates it. A database that a newer version of
@@ -58,6 +61,9 @@ func Open(ctx context.Context, c Config) (_ *DB, err error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	db := &DB{now: c.Now, committed: make(chan struct{}, 1)}
+	if db.holder, err = newID(c.Rand); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.Close())
@@ -71,6 +77,15 @@ func Open(ctx context.Context, c Config) (_ *DB, err error) {
 		return nil, err
 	}
 	return db, db.begin(ctx, c.Rand)
+}
+
+// newID is 128 random bits.
+func newID(rand io.Reader) (string, error) {
+	var id [16]byte
+	if _, err := io.ReadFull(rand, id[:]); err != nil {
+		return "", fmt.Errorf("making an id: %w", err)
+	}
+	return hex.EncodeToString(id[:]), nil
 }
 
 // Changes counts the commits of this process that changed a realm or a client,

@@ -11,16 +11,7 @@ import (
 // open opens a store and closes it when the test ends.
 func open(t testing.TB, path string) *sqlstore.DB {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
+	return openWith(t, sqlstore.Config{Path: path})
 }
 
 func TestStore(t *testing.T) {

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -50,6 +51,11 @@ func (t *Tokens) openOwn(ctx context.Context, r realm.Realm, h jose.Header, comp
 	if err != nil {
 		return nil, fmt.Errorf("reading token: %w", err)
 	}
+	if h.KeyID != kid { // it may be new, and made elsewhere
+		if kid, key, err = t.keys.OwnAgain(ctx, r); err != nil {
+			return nil, fmt.Errorf("reading token: %w", err)
+		}
+	}
 	if h.KeyID != kid {
 		return nil, invalid(jose.ErrUnknownKey)
 	}
@@ -65,7 +71,14 @@ func (t *Tokens) openSigned(ctx context.Context, r realm.Realm, compact string) 
 	if err != nil {
 		return nil, fmt.Errorf("reading token: %w", err)
 	}
-	_, payload, err := set.Verify(compact, jose.Accept{Algorithms: realmAlgorithms, Types: []string{typAccess, typJWT, accessType(r)}})
+	accept := jose.Accept{Algorithms: realmAlgorithms, Types: []string{typAccess, typJWT, accessType(r)}}
+	_, payload, err := set.Verify(compact, accept)
+	if errors.Is(err, jose.ErrUnknownKey) { // it may be new, and made elsewhere
+		if set, err = t.keys.PublicAgain(ctx, r); err != nil {
+			return nil, fmt.Errorf("reading token: %w", err)
+		}
+		_, payload, err = set.Verify(compact, accept)
+	}
 	if err != nil {
 		return nil, invalid(err)
 	}

@@ -48,6 +48,9 @@ type Keys interface {
 	Signer(ctx context.Context, r realm.Realm, alg jose.Algorithm) (jose.Signer, error)
 	Own(ctx context.Context, r realm.Realm) (kid string, key []byte, err error)
 	Public(ctx context.Context, r realm.Realm) (*jose.KeySet, error)
+	// The same, read again: for a key that is not among them.
+	OwnAgain(ctx context.Context, r realm.Realm) (kid string, key []byte, err error)
+	PublicAgain(ctx context.Context, r realm.Realm) (*jose.KeySet, error)
 }
 
 // Config configures Tokens.

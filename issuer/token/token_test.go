@@ -55,6 +55,14 @@ func (k *memoryKeys) Public(context.Context, realm.Realm) (*jose.KeySet, error) 
 	return jose.NewKeySet(jose.PublicKey{ID: k.signer.ID, Algorithm: k.signer.Algorithm, Key: k.signer.Key.Public()})
 }
 
+func (k *memoryKeys) OwnAgain(ctx context.Context, r realm.Realm) (string, []byte, error) {
+	return k.Own(ctx, r)
+}
+
+func (k *memoryKeys) PublicAgain(ctx context.Context, r realm.Realm) (*jose.KeySet, error) {
+	return k.Public(ctx, r)
+}
+
 var start = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 
 // world is Tokens with a clock that tests move.

@@ -145,8 +145,7 @@ CREATE TABLE log_head (
   one BIGINT PRIMARY KEY CHECK (one = 1),
   epoch TEXT NOT NULL,
   revision BIGINT NOT NULL,
-  clock_high BIGINT NOT NULL,
-  changes BIGINT NOT NULL DEFAULT 0
+  clock_high BIGINT NOT NULL
 );
 
 CREATE TABLE revocation (
