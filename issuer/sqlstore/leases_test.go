@@ -38,8 +38,15 @@ func TestOneLeads(t *testing.T) {
 			who   *sqlstore.DB
 			want  bool
 		}{
-			{0, a, true}, {0, b, false}, {30, a, true}, {31, b, false}, {28, b, false}, {1, b, true}, {0, a, false},
-			{10_000, a, true}, {-10_000, b, true},
+			{0, a, true},
+			{0, b, false},
+			{30, a, true},
+			{31, b, false},
+			{28, b, false},
+			{1, b, true},
+			{0, a, false},
+			{10_000, a, true},
+			{-10_000, b, true},
 		} {
 			now.Add(step.after)
 			if got, err := step.who.Lead(t.Context(), "sweep", term); got != step.want || err != nil {
