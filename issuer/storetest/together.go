@@ -21,6 +21,7 @@ var togetherTests = []test{
 	{"of a storm on one refresh token comes one chain", testRefreshStorm},
 	{"of a storm on one code comes one session at most", testCodeStorm},
 	{"a kill beats every mint that it overtakes", testKillMint},
+	{"what ended stays ended, whoever had seen it alive", testNoReturn},
 	{"a clock that steps back changes nothing", testClockBack},
 	{"sweeping changes nothing for who resumes", testSweepResume},
 }
@@ -363,4 +364,41 @@ func revoked(s *revocation.Set, tok revocation.Token) bool {
 	defer v.End()
 	_, dead := v.Revoked(tok)
 	return dead
+}
+
+// testNoReturn: a session ends between the reading and the writing of a
+// transaction that goes on as if it were alive. One of the two then has to be
+// as if it had come first, and the session gone.
+func testNoReturn(t *testing.T, s Store) {
+	settle(t, s)
+	write(t, s, func(tx session.Tx) error { return tree(tx, "s") })
+	saw, ended := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		first := true
+		_, err := s.Sessions().Write(t.Context(), func(tx session.Tx) error {
+			u, err := tx.UserSession("r-1", "s")
+			if first {
+				first = false
+				close(saw)
+				// An engine with one writer ends nothing before this has.
+				select {
+				case <-ended:
+				case <-time.After(200 * time.Millisecond):
+				}
+			}
+			if errors.Is(err, session.ErrNotFound) {
+				return nil
+			}
+			return errors.Join(err, tx.PutUserSession(u))
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-saw
+	write(t, s, func(tx session.Tx) error { return tx.DeleteUserSession("s") })
+	close(ended)
+	wg.Wait()
+	same(t, "sessions", "", left(t, s, "s"))
 }
