@@ -52,7 +52,7 @@ type lazy struct {
 func (l *lazy) get() (*Server, error) {
 	// What is lost in a crash of the machine does not matter here, so nothing
 	// waits for the disk. Crashes of processes lose nothing all the same.
-	l.once.Do(func() { l.server, l.err = Start("-c", "fsync=off") })
+	l.once.Do(func() { l.server, l.err = Start(nil, "-c", "fsync=off") })
 	return l.server, l.err
 }
 
@@ -69,17 +69,37 @@ func (l *lazy) stop() error {
 func URL(t testing.TB) string {
 	t.Helper()
 	s, err := shared.get()
+	need(t, err)
+	schema := fmt.Sprintf("t%d", shared.places.Add(1))
+	if err := s.Run(t.Context(), "CREATE SCHEMA "+schema); err != nil {
+		t.Fatal(err)
+	}
+	return s.URL(url.Values{"search_path": {schema}})
+}
+
+// need skips the test if there is no PostgreSQL to start, and fails it for
+// every other error.
+func need(t testing.TB, err error) {
+	t.Helper()
 	if errors.Is(err, exec.ErrNotFound) && os.Getenv("CI") == "" {
 		t.Skipf("%v; make test fetches one", err)
 	}
 	if err != nil {
 		t.Fatalf("starting PostgreSQL: %v", err)
 	}
-	schema := fmt.Sprintf("t%d", shared.places.Add(1))
-	if err := s.Run(t.Context(), "CREATE SCHEMA "+schema); err != nil {
-		t.Fatal(err)
-	}
-	return s.URL(url.Values{"search_path": {schema}})
+}
+
+// New starts a server for one test, see Start, and stops it when that ends.
+func New(t testing.TB, files map[string][]byte, options ...string) *Server {
+	t.Helper()
+	s, err := Start(files, options...)
+	need(t, err)
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
 }
 
 // Run runs statements in the server of URL, as its superuser and outside of
@@ -105,9 +125,10 @@ type Server struct {
 }
 
 // Start makes a database cluster in a temporary folder and starts a server on
-// it, with further options of postgres. That there is none to start is
+// it, with further options of postgres. Files are put where the server
+// runs, so that options name them as they are. That there is no PostgreSQL is
 // exec.ErrNotFound.
-func Start(options ...string) (_ *Server, err error) {
+func Start(files map[string][]byte, options ...string) (_ *Server, err error) {
 	bin, err := find()
 	if err != nil {
 		return nil, err
@@ -133,6 +154,12 @@ func Start(options ...string) (_ *Server, err error) {
 		"--encoding", "UTF8", "--no-locale", "--no-sync", "--no-instructions")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	for name, content := range files {
+		path := filepath.Join(s.dir, name)
+		if err := errors.Join(os.WriteFile(path, content, 0o600), s.as.own(path)); err != nil {
+			return nil, err
+		}
 	}
 	return s, s.start(options)
 }
@@ -172,6 +199,11 @@ func (s *Server) start(options []string) error {
 	if err := s.process.Start(); err != nil {
 		return err
 	}
+	return s.await()
+}
+
+// await waits until the server answers.
+func (s *Server) await() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for s.Run(ctx, "SELECT 1") != nil {
