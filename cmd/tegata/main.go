@@ -41,6 +41,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Run everything on loopback and show what it does."`
 	Policy  policyCmd  `cmd:"" help:"Test, check, format, try and explain Rego policies."`
 	Keys    keysCmd    `cmd:"" help:"Manage signing keys."`
+	Store   storeCmd   `cmd:"" help:"Take care of the issuer's store."`
 	Config  configCmd  `cmd:"" help:"Check configuration files."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

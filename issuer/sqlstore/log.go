@@ -35,6 +35,32 @@ func (db *DB) begin(ctx context.Context, rand io.Reader) error {
 	return nil
 }
 
+// restoredJump is more than a log can have grown since a backup of it was made.
+const restoredJump = 1_000_000_000
+
+// Restored is told that the database is one from a backup, or from a standby
+// that may lack what was answered. It begins a new epoch, so that watchers
+// take nothing of the old one for granted, at a revision that no token carries
+// yet: who kills what is older then kills all that was minted from what is
+// lost.
+func (db *DB) Restored(ctx context.Context, rand io.Reader) error {
+	epoch, err := newID(rand)
+	if err != nil {
+		return fmt.Errorf("naming an epoch: %w", err)
+	}
+	_, err = db.write(ctx, func(t *tx) error {
+		if err := t.takeTurn(); err != nil {
+			return err
+		}
+		_, err := t.q.ExecContext(t.ctx, `UPDATE log_head SET epoch = $1, revision = revision + $2`, epoch, restoredJump)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("beginning a new epoch: %w", err)
+	}
+	return nil
+}
+
 // revoked is a record that a transaction will write.
 type revoked struct {
 	realmID string
