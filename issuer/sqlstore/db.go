@@ -73,6 +73,9 @@ type pool struct {
 	// to it.
 	mu         sync.Mutex
 	statements map[string]*sql.Stmt
+
+	queue []*waiting // for the turn; under mu too
+	led   bool       // whether one of them has been told to run those that wait
 }
 
 func (p *pool) close() error {
@@ -96,10 +99,16 @@ const tries = 50
 // on, when its snapshot cannot become too old any more. Nobody waits for a turn
 // while others may wait for him.
 func (p *pool) transact(ctx context.Context, f func(*tx) (revocation.Revision, error)) (rev revocation.Revision, err error) {
+	if p.crowded() {
+		return p.together(ctx, f)
+	}
 	for try := range tries {
-		rev, err = p.try(ctx, try > 0, f)
-		if err == nil || p.again == nil || !p.again(err) {
+		rev, err = p.try(ctx, false, f)
+		switch {
+		case err == nil || p.again == nil || !p.again(err):
 			return rev, err
+		case p.turns:
+			return p.together(ctx, f)
 		}
 		if err := p.pause(ctx, try); err != nil {
 			return 0, err
@@ -108,13 +117,10 @@ func (p *pool) transact(ctx context.Context, f func(*tx) (revocation.Revision, e
 	return 0, fmt.Errorf("given up after %d tries: %w", tries, err)
 }
 
-// pause waits a little, longer each time. The first time the turn is wait
-// enough; but PostgreSQL lets the next one have it a moment before it takes
-// the one before for committed, and until then refuses whatever met that one.
+// pause waits a little, longer each time. It is needed with turns too:
+// PostgreSQL lets the next one have the turn a moment before it takes the one
+// before for committed, and until then refuses whatever met that one.
 func (p *pool) pause(ctx context.Context, try int) error {
-	if p.turns && try == 0 {
-		return ctx.Err()
-	}
 	wait := time.NewTimer(rand.N(time.Millisecond << min(try, 6)))
 	defer wait.Stop()
 	select {
@@ -125,7 +131,7 @@ func (p *pool) pause(ctx context.Context, try int) error {
 	}
 }
 
-// try runs f once; in its turn, if waiting for one is worth it.
+// try runs f once, in its turn or, it may be, out of it.
 func (p *pool) try(ctx context.Context, inTurn bool, f func(*tx) (revocation.Revision, error)) (rev revocation.Revision, err error) {
 	t, err := p.db.BeginTx(ctx, p.options)
 	if err != nil {
