@@ -138,22 +138,28 @@ func durable(ctx context.Context, conn *pgx.Conn) error {
 // settle checks the server and migrates the schema.
 func settle(ctx context.Context, db *DB, c Config) error {
 	conns := db.writer.db
-	var encoding, readOnly string
-	if err := conns.QueryRowContext(ctx, `SHOW server_encoding`).Scan(&encoding); err != nil {
-		return err
+	var encoding, readOnly, version string
+	for query, into := range map[string]*string{
+		`SHOW server_encoding`: &encoding, `SHOW transaction_read_only`: &readOnly, `SELECT version()`: &version,
+	} {
+		if err := conns.QueryRowContext(ctx, query).Scan(into); err != nil {
+			return err
+		}
 	}
 	if encoding != "UTF8" {
 		return fmt.Errorf("the database has encoding %s: create it with ENCODING 'UTF8'", encoding)
 	}
-	if err := conns.QueryRowContext(ctx, `SHOW transaction_read_only`).Scan(&readOnly); err != nil {
-		return err
-	}
 	if readOnly == "on" {
 		return errors.New("the server is read-only, a standby perhaps: name the primary, or all servers with target_session_attrs=read-write")
 	}
-	err := alone(ctx, conns, func() error {
-		return migrate(ctx, goose.DialectPostgres, "postgres", conns, c.Logger)
-	})
+	files, err := postgresFiles()
+	if err != nil {
+		return err
+	}
+	if strings.Contains(version, "CockroachDB") {
+		files = withoutCollation{files}
+	}
+	err = alone(ctx, conns, func() error { return migrate(ctx, goose.DialectPostgres, files, conns, c.Logger) })
 	if err != nil {
 		return err
 	}

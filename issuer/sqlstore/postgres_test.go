@@ -32,3 +32,10 @@ func TestStoreOnPostgreSQL(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t testing.TB) storetest.Store { return openURL(t, pgtest.URL(t)) })
 }
+
+// TestStoreWithoutTurns: where tables cannot be locked, those that meet are run
+// again until they do not.
+func TestStoreWithoutTurns(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t testing.TB) storetest.Store { return openURL(t, pgtest.URL(t)).WithoutTurns() })
+}

@@ -2,6 +2,8 @@ package sqlstore_test
 
 import (
 	"database/sql"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
 	"github.com/tegata/tegata/internal/pgtest"
+	"github.com/tegata/tegata/issuer/sqlstore"
 )
 
 // TestBothEnginesHaveOneSchema: the same tables with the same columns, the same
@@ -76,4 +79,31 @@ func describe(t *testing.T, driver, source, query string) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// TestMigrationsForCockroachDB have no collation of a column, which it does not
+// know, and are the same else.
+func TestMigrationsForCockroachDB(t *testing.T) {
+	t.Parallel()
+	files, err := sqlstore.MigrationsWithoutCollation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil || len(names) < 2 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	for _, name := range names {
+		edited, err := fs.ReadFile(files, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := os.ReadFile("migrations/postgres/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := strings.ReplaceAll(string(plain), ` COLLATE "C"`, ""); string(edited) != want {
+			t.Errorf("%s: %s", name, cmp.Diff(want, string(edited)))
+		}
+	}
 }

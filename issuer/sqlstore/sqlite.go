@@ -37,7 +37,11 @@ func openFile(ctx context.Context, db *DB, c Config) (err error) {
 	}); err != nil {
 		return err
 	}
-	if err := migrate(ctx, goose.DialectSQLite3, "sqlite", db.writer.db, c.Logger); err != nil {
+	files, err := sqliteFiles()
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, goose.DialectSQLite3, files, db.writer.db, c.Logger); err != nil {
 		return err
 	}
 	db.readers, err = openPool(c.Path, max(4, runtime.GOMAXPROCS(0)), url.Values{
