@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -60,7 +61,7 @@ func TestDocumentedRealmsAreImported(t *testing.T) {
 		t.Fatal("no realm on the page")
 	}
 	dir := t.TempDir()
-	db, err := openStore(t.Context(), storeConfig{SQLite: filepath.Join(dir, "tegata.db")})
+	db, err := openStore(t.Context(), storeConfig{SQLite: filepath.Join(dir, "tegata.db")}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
