@@ -16,7 +16,7 @@ TEGATA := bin/tegata
 CLIENTS := $(if $(shell command -v npm),$(TOOLS)/clients/node) $(if $(shell command -v python3),$(TOOLS)/clients/python)
 
 # A PostgreSQL for the tests of the store; without Python they skip, but not in CI.
-POSTGRES := $(if $(shell command -v initdb),,$(if $(shell command -v python3),$(TOOLS)/postgres))
+POSTGRES := $(if $(shell command -v python3),$(TOOLS)/postgres)
 
 # An Envoy on PATH is taken as it is, else the pinned one.
 ENVOY  := $(or $(shell command -v envoy 2>/dev/null),$(TOOLS)/bin/envoy)

@@ -257,8 +257,14 @@ func find() (string, error) {
 		}
 	}
 	path, err := exec.LookPath("initdb")
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path) // the others are where it really is
+	}
+	if err == nil {
+		_, err = exec.LookPath(filepath.Join(filepath.Dir(path), "psql"))
+	}
 	if err != nil {
-		return "", fmt.Errorf("PostgreSQL is missing (set %s to the folder of initdb, or put it on PATH): %w", BinVariable, err)
+		return "", fmt.Errorf("PostgreSQL is missing (set %s to the folder of initdb and psql, or put initdb on PATH): %w", BinVariable, errors.Join(err, exec.ErrNotFound))
 	}
 	return filepath.Dir(path), nil
 }
