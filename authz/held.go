@@ -61,28 +61,21 @@ func (s *Server) RunHeld(ctx context.Context, l net.Listener, c HeldConfig) erro
 	defer cancel()
 	wg.Go(func() { s.held.Run(serving) })
 	wg.Go(func() {
+		defer server.Stop()
 		select {
 		case <-ctx.Done():
-			_ = sleep(serving, s.drain)
+		case <-serving.Done():
+			return
+		}
+		select {
+		case <-time.After(s.drain):
 		case <-serving.Done():
 		}
-		server.Stop()
 	})
 	if err := server.Serve(l); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serving held requests: %w", err)
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // HeldConfig configures RunHeld.

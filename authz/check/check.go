@@ -392,16 +392,7 @@ func (s *steps) alive() bool {
 		s.stale = s.c.c.Trust("") != revocation.Fresh
 		return true
 	}
-	switch s.c.c.Trust(t.Revocation.Issuer) {
-	case revocation.Fresh:
-	case revocation.Stale:
-		s.stale = true
-		if s.c.c.OnStale != Serve {
-			s.refuse(StaleRevocations, nil)
-			return false
-		}
-	default:
-		s.refuse(NotReady, errors.New("no snapshot of the revocations yet"))
+	if !s.trusted(s.c.c.Trust(t.Revocation.Issuer)) {
 		return false
 	}
 	// A Set that has not moved since the token was found alive has nothing
@@ -416,6 +407,23 @@ func (s *steps) alive() bool {
 	}
 	t.AliveAt.Store(generation)
 	return true
+}
+
+// trusted reports whether what is known of revocations counts.
+func (s *steps) trusted(t revocation.Trust) bool {
+	switch t {
+	case revocation.Fresh:
+		return true
+	case revocation.Stale:
+		s.stale = true
+		if s.c.c.OnStale == Serve {
+			return true
+		}
+		s.refuse(StaleRevocations, nil)
+	default:
+		s.refuse(NotReady, errors.New("no snapshot of the revocations yet"))
+	}
+	return false
 }
 
 func byRecord(r revocation.Record) error {

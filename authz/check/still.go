@@ -1,8 +1,6 @@
 package check
 
 import (
-	"errors"
-
 	"github.com/tegata/tegata/authz/verify"
 	"github.com/tegata/tegata/revocation"
 )
@@ -27,15 +25,7 @@ func (s *steps) still(id verify.Identity, err error, trust func(issuer string) r
 	view := s.c.c.Revocations.Begin()
 	defer view.End()
 	s.d.RevocationRevision = view.Revision()
-	switch trust(id.Revocation.Issuer) {
-	case revocation.Fresh:
-	case revocation.Stale:
-		if s.c.c.OnStale != Serve {
-			s.refuse(StaleRevocations, nil)
-			return false
-		}
-	default:
-		s.refuse(NotReady, errors.New("no snapshot of the revocations yet"))
+	if !s.trusted(trust(id.Revocation.Issuer)) {
 		return false
 	}
 	if record, dead := view.Revoked(id.Revocation); dead {
