@@ -29,6 +29,7 @@ type core struct {
 	watcher  *watch.Watcher  // nil: no issuer's revocations reach us
 	relay    *watch.Relay    // that watcher is half of; nil: nobody is below us
 	without  map[string]bool // issuers whose revocations do not
+	serves   bool            // also without a lease
 	checker  *check.Checker
 	metrics  *prometheus.Registry // of its own: two cores run side by side in a Reload
 }
@@ -36,6 +37,7 @@ type core struct {
 // newCore builds one; before is the one that it will replace, or nil.
 func newCore(ctx context.Context, c Config, before *core) (*core, error) {
 	k := &core{metrics: prometheus.NewRegistry(), revoked: revocation.NewSet(), named: make(map[string]*policy.Engine), without: make(map[string]bool)}
+	k.serves = c.OnStale == check.Serve
 	for _, name := range c.WithoutRevocations {
 		k.without[name] = true
 	}
@@ -124,8 +126,9 @@ func (k *core) trust(issuer string) revocation.Trust {
 }
 
 // ahead is how long what is known must stay reliable for a request that is held
-// to go on: the next look at it comes sooner.
-const ahead = extproc.Every + 10*time.Millisecond
+// to go on. The next look at it comes sooner, also with very many of them. A
+// lease of less than a second has not so much left before it is renewed.
+const ahead = extproc.Every + 200*time.Millisecond
 
 // still decides again about the token of a request that goes on.
 func (k *core) still(id verify.Identity) check.Decision {
@@ -138,7 +141,9 @@ func (k *core) still(id verify.Identity) check.Decision {
 }
 
 // fresh reports whether no issuer's revocations could be missed just now.
-func (k *core) fresh() bool { return k.watcher == nil || k.watcher.TrustFor(ahead) == revocation.Fresh }
+func (k *core) fresh() bool {
+	return k.watcher == nil || k.serves || k.watcher.TrustFor(ahead) == revocation.Fresh
+}
 
 // load loads the policies.
 func (k *core) load(ctx context.Context, c Config, into *check.Config) error {

@@ -49,7 +49,12 @@ func (s *Server) RunHeld(ctx context.Context, l net.Listener, c HeldConfig) erro
 		return errors.New("authz: RunHeld without Config.Hold")
 	}
 	// A proxy that is gone without a word must not leave its requests here.
-	options := []grpc.ServerOption{grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second})}
+	// And one that pings often, to notice when we are gone, must not be taken
+	// for an attacker: with it all the requests that it has here would end.
+	options := []grpc.ServerOption{
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 100 * time.Millisecond, PermitWithoutStream: true}),
+	}
 	if c.Credentials != nil {
 		options = append(options, grpc.Creds(c.Credentials))
 	}

@@ -255,9 +255,12 @@ func wantGoingOn(t *testing.T, what string, ended chan error) {
 // HTTP/1 connection a second later (delayed_close_timeout).
 const soon = 3 * time.Second
 
-// TestARevocationEndsWhatItLetThrough: when the revocation is answered, not one
-// more message of the revoked token's websocket reaches the API; gRPC streams
-// and events end too, and those of others go on.
+// underway is what bytes that have left Envoy may take until the API has them.
+const underway = 200 * time.Millisecond
+
+// TestARevocationEndsWhatItLetThrough: when the revocation is answered, Envoy
+// passes on nothing more of the revoked token's websocket, on which there is
+// talk all the time; gRPC streams and events end too, and those of others go on.
 func TestARevocationEndsWhatItLetThrough(t *testing.T) {
 	s, api := liveStack(t, func(*stack.Config) {})
 	token, other := mustMint(t, s, "orders:read"), mustMint(t, s, "orders:read")
@@ -272,7 +275,7 @@ func TestARevocationEndsWhatItLetThrough(t *testing.T) {
 	wantEnd(t, "the websocket", socket.ended, soon)
 	wantEnd(t, "the gRPC stream", watch, soon)
 	wantEnd(t, "the stream of events", events, soon)
-	if last := api.last(socket.path); last.After(answered) {
+	if last := api.last(socket.path); last.After(answered.Add(underway)) {
 		t.Errorf("the API was told something %v after the revocation was answered", last.Sub(answered))
 	}
 	select {
@@ -348,6 +351,40 @@ func TestWhatCannotBeHeldIsRefused(t *testing.T) {
 	log := readFile(t, s.Dir+"/authz.log")
 	if !strings.Contains(log, "forwarding_namespaces") {
 		t.Errorf("the log does not say what is wrong:\n%s", log)
+	}
+}
+
+// TestHeldRequestsMayBeSilent: nothing happens on them for longer than Envoy
+// takes to look whether the one who holds them is there.
+func TestHeldRequestsMayBeSilent(t *testing.T) {
+	s, _ := liveStack(t, func(*stack.Config) {})
+	watch := openWatch(t, s, mustMint(t, s, "orders:read"))
+	time.Sleep(8 * time.Second)
+	wantGoingOn(t, "the gRPC stream", watch)
+}
+
+// TestOnlyHeldRequestsLast: elsewhere there are no websockets.
+func TestOnlyHeldRequestsLast(t *testing.T) {
+	s, _ := liveStack(t, func(*stack.Config) {})
+	_, resp, err := websocket.Dial(t.Context(), s.GatewayURL+"/orders", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + mustMint(t, s, "orders:read")}},
+	})
+	if err == nil || resp == nil || resp.StatusCode != http.StatusForbidden {
+		t.Errorf("got %v, %v, want 403", resp, err)
+	}
+}
+
+// TestHeldRequestsEndWithAFrozenWatcher: an authz that does not run cannot end
+// anything; Envoy notices before its lease has ended.
+func TestHeldRequestsEndWithAFrozenWatcher(t *testing.T) {
+	s, api := liveStack(t, func(*stack.Config) {})
+	socket := openSocket(t, s, mustMint(t, s, "orders:read"), "a")
+	signal(t, s.Authz.PID(), syscall.SIGSTOP)
+	t.Cleanup(func() { signal(t, s.Authz.PID(), syscall.SIGCONT) })
+	stopped := time.Now()
+	wantEnd(t, "the websocket", socket.ended, lease+soon)
+	if last := api.last(socket.path).Sub(stopped); last > lease {
+		t.Errorf("the API heard for %v, longer than a lease", last)
 	}
 }
 

@@ -99,6 +99,7 @@ type Decision struct {
 	Allowed            bool
 	Reason             Reason        // of a shadowed refusal, why it would have been one
 	Shadowed           bool          // let through though refused: the policy only shadows
+	Shadow             bool          // the policy only shadows, whatever it said
 	Policy             string        // name of the policy that decided; empty if none is for the request
 	Detail             string        // for the log only, never for the caller
 	Status             int           // HTTP status of a refusal
@@ -114,7 +115,7 @@ type Decision struct {
 
 	// Made is where a door keeps what it made of this decision, for the next
 	// time that it is remembered; nil if it is not. What is kept may depend on
-	// nothing but Allowed, Reason, Shadowed, Policy, Result, Token and
+	// nothing but Allowed, Reason, Shadowed, Shadow, Policy, Result, Token and
 	// PolicyRevision.
 	Made *Made
 }

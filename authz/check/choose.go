@@ -160,7 +160,8 @@ func fitsDestination(destinations []string, principal string) bool {
 
 // shadow turns the refusal of a policy that only shadows into an allow.
 func (s *steps) shadow() {
-	if s.d.Allowed || s.named == nil || !s.named.Shadow {
+	s.d.Shadow = s.named != nil && s.named.Shadow
+	if s.d.Allowed || !s.d.Shadow {
 		return
 	}
 	s.d.Allowed, s.d.Shadowed = true, true

@@ -82,7 +82,7 @@ func appendFixed(b []byte, d *check.Decision, identify bool) []byte {
 	b = appendText(b, metadataPolicyRevision, d.PolicyRevision)
 	if identify {
 		text := ""
-		if d.Token != nil {
+		if d.Token != nil && !d.Shadow { // what only shadows ends nothing
 			text = d.Token.Identity().String()
 		}
 		b = appendEntry(b, MetadataToken, appendString(nil, text))

@@ -31,6 +31,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/tegata/tegata/authz/check"
 	"github.com/tegata/tegata/authz/extauthz"
@@ -55,11 +56,20 @@ const (
 	defaultMax = 100_000
 
 	// Every is how often Run looks whether what Still stands on is fresh. A
-	// caller who says how fresh it is must look so far ahead.
+	// caller who says how fresh it is must look further ahead than that.
 	Every = 50 * time.Millisecond
+
+	// allEvery is how often Run decides about all, for what nobody is told of: a
+	// key that its issuer has withdrawn, a clock that was set.
+	allEvery = time.Second
 
 	// patience bounds how long Recheck waits for Envoy to have ended a request.
 	patience = time.Second
+
+	// maxMessages is how many messages Envoy may send of a request, of which
+	// those that are wanted are two. More would be a body, whose answers could
+	// fill what may be sent until nothing can be sent any more.
+	maxMessages = 8
 )
 
 // Server is the ext_proc service.
@@ -108,20 +118,23 @@ func New(c Config) (*Server, error) {
 // Register adds the service to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) { procv3.RegisterExternalProcessorServer(r, s) }
 
-// Run decides again about every held request while what decisions stand on is
-// not fresh, until ctx ends.
+// Run decides again about every held request now and then, and at once while
+// what decisions stand on is not fresh, until ctx ends. It waits for nobody.
 func (s *Server) Run(ctx context.Context) {
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case now := <-tick.C:
+			if s.c.Fresh() && now.Sub(last) < allEvery {
+				continue
+			}
+			last = now
 		}
-		if !s.c.Fresh() {
-			s.Recheck(ctx)
-		}
+		s.endTheDead()
 	}
 }
 
@@ -130,19 +143,25 @@ func (s *Server) Run(ctx context.Context) {
 func (s *Server) Recheck(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var ending []*hold
-	for _, h := range s.all() {
-		if !s.recheck(h) {
-			ending = append(ending, h)
-		}
-	}
-	for _, h := range ending {
+	for _, h := range s.endTheDead() {
 		select {
 		case <-h.gone:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// endTheDead returns those that it has ended. Those that were ended before are
+// not waited for again: an Envoy that hangs must not slow down each revocation.
+func (s *Server) endTheDead() []*hold {
+	var ended []*hold
+	for _, h := range s.all() {
+		if s.recheck(h) == ending {
+			ended = append(ended, h)
+		}
+	}
+	return ended
 }
 
 func (s *Server) all() []*hold {
@@ -155,17 +174,26 @@ func (s *Server) all() []*hold {
 	return holds
 }
 
-// recheck reports whether a hold goes on.
-func (s *Server) recheck(h *hold) bool {
+// fate is what becomes of a hold.
+type fate int
+
+const (
+	goingOn fate = iota
+	ending       // it has just been told
+	over         // it was told before, or has gone by itself
+)
+
+func (s *Server) recheck(h *hold) fate {
 	d := s.c.Still(h.id)
 	if d.Allowed {
-		return true
+		return goingOn
 	}
-	if h.end(&d) {
-		s.over.WithLabelValues(string(d.Reason)).Inc()
-		s.c.Logger.Debug("a held request is ended", "reason", d.Reason, "detail", d.Detail, "client", h.id.Revocation.Client)
+	if !h.end(&d) {
+		return over
 	}
-	return false
+	s.over.WithLabelValues(string(d.Reason)).Inc()
+	s.c.Logger.Debug("a held request is ended", "reason", d.Reason, "detail", d.Detail, "client", h.id.Revocation.Client)
+	return ending
 }
 
 // Process implements the service: one call is one request.
@@ -186,13 +214,13 @@ func (s *Server) Process(call procv3.ExternalProcessor_ProcessServer) error {
 		return call.Send(proceed(first))
 	}
 	h := &hold{id: id, call: call, gone: make(chan struct{})}
-	defer close(h.gone)
+	defer h.leave()
 	if !s.add(h) {
 		return call.Send(refuse(&full))
 	}
 	defer s.remove(h)
 	// Not sooner: what is revoked from now on is rechecked.
-	if s.recheck(h) {
+	if s.recheck(h) == goingOn {
 		h.send(proceed(first))
 		defer s.expiring(h)()
 	}
@@ -223,22 +251,9 @@ func (s *Server) expiring(h *hold) (stop func()) {
 	if h.id.Expires.IsZero() {
 		return func() {}
 	}
-	var timer *time.Timer
-	var mu sync.Mutex // the first may fire before timer is set
-	mu.Lock()
-	defer mu.Unlock()
-	timer = time.AfterFunc(max(0, time.Until(h.id.Expires)), func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if s.recheck(h) {
-			timer.Reset(time.Second) // of its leeway
-		}
-	})
-	return func() {
-		mu.Lock()
-		defer mu.Unlock()
-		timer.Stop()
-	}
+	// If it has some leeway left, Run finds its end.
+	timer := time.AfterFunc(max(0, time.Until(h.id.Expires)), func() { s.recheck(h) })
+	return func() { timer.Stop() }
 }
 
 // hold is one request that goes on.
@@ -248,11 +263,19 @@ type hold struct {
 	gone chan struct{} // closed when its call has ended
 
 	mu    sync.Mutex // guards sending
-	ended bool
+	ended bool       // nothing more is to be sent
+}
+
+// leave says that the request is over.
+func (h *hold) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+	close(h.gone)
 }
 
 // end answers the request in the place of whoever would; false if that was
-// done before.
+// done before, or the request is over.
 func (h *hold) end(d *check.Decision) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -275,13 +298,14 @@ func (h *hold) send(m *procv3.ProcessingResponse) {
 // attend waits for the request's end. What else Envoy shows, it is configured
 // to show for nothing.
 func (h *hold) attend() error {
-	for {
+	for range maxMessages {
 		m, err := h.call.Recv()
 		if err != nil {
 			return nil // the request is over, or its proxy
 		}
 		h.send(proceed(m))
 	}
+	return status.Error(codes.ResourceExhausted, "nothing but headers and trailers is wanted: set request_body_mode and response_body_mode to NONE")
 }
 
 // errNoIdentity says what is wrong with the configuration.
@@ -295,14 +319,14 @@ func identity(m *procv3.ProcessingRequest) (id verify.Identity, held bool, err e
 	if decision[extauthz.MetadataID].GetStringValue() == "" {
 		return id, false, errNoIdentity
 	}
-	text, there := decision[extauthz.MetadataToken]
-	if !there {
+	text, isText := decision[extauthz.MetadataToken].GetKind().(*structpb.Value_StringValue)
+	if !isText {
 		return id, false, errNoIdentity
 	}
-	if text.GetStringValue() == "" {
+	if text.StringValue == "" {
 		return id, false, nil
 	}
-	id, err = verify.ParseIdentity(text.GetStringValue())
+	id, err = verify.ParseIdentity(text.StringValue)
 	return id, err == nil, err
 }
 

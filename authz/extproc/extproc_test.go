@@ -12,7 +12,9 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	procv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -183,7 +185,33 @@ func TestRecheckWaitsForEnvoy(t *testing.T) {
 	if took := time.Since(begun); took < patience {
 		t.Errorf("it waited %v, want %v", took, patience)
 	}
+	begun = time.Now()
+	b.Recheck(t.Context())
+	if took := time.Since(begun); took > patience/2 {
+		t.Errorf("it waited again, %v", took)
+	}
 	r.wantRefusal(t, http.StatusUnauthorized)
+}
+
+// TestABodyIsNotWanted: who shows bodies, and reads no answers, would come to
+// where nothing can be sent to him, and hold up whoever ends his request.
+func TestABodyIsNotWanted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	r := b.open(t, token("1"))
+	body := &procv3.ProcessingRequest{Request: &procv3.ProcessingRequest_RequestBody{RequestBody: &procv3.HttpBody{Body: make([]byte, 1000)}}}
+	for range 1000 {
+		if r.Send(body) != nil {
+			break
+		}
+	}
+	var err error
+	for err == nil {
+		_, err = r.Recv()
+	}
+	if code := status.Code(err); code != codes.ResourceExhausted {
+		t.Errorf("ended with %v", err)
+	}
 }
 
 // TestOneThatDiesBeforeItIsHeld is ended at once.
@@ -207,6 +235,20 @@ func TestStaleEndsAll(t *testing.T) {
 	running.Go(func() { b.Run(ctx) })
 	b.set(func() { b.stale = true })
 	r.wantRefusal(t, http.StatusServiceUnavailable)
+	cancel()
+	running.Wait()
+}
+
+// TestWhatNobodyTellsEnds: a key that its issuer has withdrawn, say.
+func TestWhatNobodyTellsEnds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 0)
+	r := b.open(t, token("1"))
+	var running sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	running.Go(func() { b.Run(ctx) })
+	b.set(func() { b.dead["1"] = true })
+	r.wantRefusal(t, http.StatusUnauthorized)
 	cancel()
 	running.Wait()
 }

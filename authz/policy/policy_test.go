@@ -168,6 +168,7 @@ func TestWhatDoesNotLoadSaysWhy(t *testing.T) {
 		{"scopes are a string", map[string]string{"p.rego": good, "tegata/routes/data.yaml": "/a: {GET: {scopes: a}}"}, `["/a"]["GET"]: scopes must be a list`},
 		{"scopes are nothing", map[string]string{"p.rego": good, "tegata/routes/data.yaml": "/a: {GET: {scopes: }}"}, "scopes must be a list"},
 		{"two scopes in one", map[string]string{"p.rego": good, "tegata/routes/data.yaml": `/a: {GET: {scopes: ["a b"]}}`}, "a b is no scope"},
+		{"public with scopes", map[string]string{"p.rego": good, "tegata/routes/data.yaml": `/a: {GET: {public: true, scopes: [a]}}`}, "exclude each other"},
 		{"public is a word", map[string]string{"p.rego": good, "tegata/routes/data.yaml": `/a: {GET: {public: "yes"}}`}, "public must be true or false"},
 		{"data is a list", map[string]string{"p.rego": good, "data.yaml": "- 1"}, "data.yaml: data must be an object"},
 		{"data given twice", map[string]string{"p.rego": good, "d/a.json": `{"k":1}`, "d/b.json": `{"k":2}`}, `"k" is given in another file`},

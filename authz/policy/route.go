@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -65,8 +66,11 @@ func checkRule(rule any) error {
 		}
 	}
 	scopes, there := members["scopes"]
-	if !there {
+	switch {
+	case !there:
 		return nil
+	case members["public"] == true:
+		return errors.New("public and scopes exclude each other")
 	}
 	list, ok := scopes.([]any)
 	if !ok {

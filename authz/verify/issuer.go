@@ -135,7 +135,7 @@ func newIssuer(i Issuer, c Config, m *metrics) (*issuer, error) {
 	if !i.signs() {
 		return made, jwks.CheckURL(i.Issuer)
 	}
-	source := jwks.Config{URL: i.JWKSURL, HTTP: m.counted(c.HTTP, i.Issuer), Now: c.Now, Logger: c.Logger}
+	source := jwks.Config{URL: i.JWKSURL, Many: true, HTTP: m.counted(c.HTTP, i.Issuer), Now: c.Now, Logger: c.Logger}
 	if source.URL == "" {
 		source.Issuer = i.Issuer
 	}

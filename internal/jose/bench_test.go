@@ -36,7 +36,7 @@ func BenchmarkVerify(b *testing.B) {
 	for _, alg := range benchAlgorithms {
 		b.Run(string(alg), func(b *testing.B) {
 			s := newSigner(b, "k1", alg)
-			set := newSet(b, public(s), public(newSigner(b, "k2", ES256)))
+			set := newSet(b, public(s), public(newSigner(b, "k2", ES256))).ForMany()
 			token := sign(b, s, "at+jwt", aboutOneKB(b))
 			accept := Accept{Algorithms: benchAlgorithms, Types: []string{"at+jwt", "JWT"}}
 			b.ReportAllocs()

@@ -2,6 +2,7 @@ package jose
 
 import (
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/fips140"
 	"sync/atomic"
 
@@ -14,6 +15,21 @@ const (
 	busyAfter = 100
 	maxReady  = 8
 )
+
+// ForMany is the set for who verifies very many tokens with it: keys that prove
+// to be busy are made ready, which takes memory, up to 6 MB in all. It is for
+// the few sets of issuers that are trusted, not for sets that anybody brings.
+func (s *KeySet) ForMany() *KeySet {
+	many := &KeySet{keys: s.keys, byID: s.byID, busy: map[*ecdsa.PublicKey]*busyKey{}}
+	room := new(atomic.Int32)
+	room.Store(maxReady)
+	for _, k := range s.keys {
+		if key, ok := k.Key.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P256() {
+			many.busy[key] = &busyKey{room: room}
+		}
+	}
+	return many
+}
 
 // busyKey makes a P-256 key ready when it proves to be in use. An issuer signs
 // with one key for weeks, and its set may hold many that sign nothing.

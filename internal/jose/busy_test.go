@@ -10,7 +10,7 @@ import (
 func TestABusyKey(t *testing.T) {
 	t.Parallel()
 	s, other := newSigner(t, "k1", ES256), newSigner(t, "k1", ES256)
-	set := newSet(t, public(s))
+	set := newSet(t, public(s)).ForMany()
 	accept := Accept{Algorithms: []Algorithm{ES256}, Types: []string{"JWT"}}
 	good, strange := sign(t, s, "JWT", `{"sub":"alice"}`), sign(t, other, "JWT", `{"sub":"alice"}`)
 	mallory := strings.Split(sign(t, s, "JWT", `{"sub":"mallory"}`), ".")
@@ -40,7 +40,7 @@ func TestFewKeysAreMadeReady(t *testing.T) {
 		s := newSigner(t, string(rune('a'+i)), ES256)
 		keys, tokens = append(keys, public(s)), append(tokens, sign(t, s, "JWT", `{}`))
 	}
-	set := newSet(t, keys...)
+	set := newSet(t, keys...).ForMany()
 	for range 2 * busyAfter {
 		for _, token := range tokens {
 			if _, _, err := set.Verify(token, accept); err != nil {

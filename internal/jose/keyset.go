@@ -4,13 +4,11 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"github.com/lestrrat-go/jwx/v2/jwk"
 )
@@ -28,7 +26,7 @@ const (
 type KeySet struct {
 	keys []PublicKey
 	byID map[string][]PublicKey
-	busy map[*ecdsa.PublicKey]*busyKey // the P-256 ones
+	busy map[*ecdsa.PublicKey]*busyKey // the P-256 ones; nil unless ForMany
 }
 
 var _ json.Marshaler = (*KeySet)(nil)
@@ -37,9 +35,7 @@ var _ json.Marshaler = (*KeySet)(nil)
 // keys between which a header could not choose (same kid, same algorithm), are
 // errors.
 func NewKeySet(keys ...PublicKey) (*KeySet, error) {
-	s := &KeySet{byID: make(map[string][]PublicKey, len(keys)), busy: map[*ecdsa.PublicKey]*busyKey{}}
-	room := new(atomic.Int32)
-	room.Store(maxReady)
+	s := &KeySet{byID: make(map[string][]PublicKey, len(keys))}
 	for _, k := range keys {
 		algs := k.algorithms()
 		if len(algs) == 0 {
@@ -49,9 +45,6 @@ func NewKeySet(keys ...PublicKey) (*KeySet, error) {
 			if slices.ContainsFunc(other.algorithms(), func(a Algorithm) bool { return slices.Contains(algs, a) }) {
 				return nil, fmt.Errorf("key %q: more than once in the set", k.ID)
 			}
-		}
-		if key, ok := k.Key.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P256() {
-			s.busy[key] = &busyKey{room: room}
 		}
 		s.keys = append(s.keys, k)
 		s.byID[k.ID] = append(s.byID[k.ID], k)

@@ -84,8 +84,10 @@ func (s *scanner) object(depth int, each func(member)) (any, error) {
 	var names nameSet
 	var out map[string]any
 	build := s.build
-	if build {
+	if build && depth == 1 {
 		out = make(map[string]any, len(s.wanted))
+	} else if build {
+		out = make(map[string]any)
 	}
 	if s.space(); s.take('}') {
 		return out, nil

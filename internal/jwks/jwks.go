@@ -50,6 +50,7 @@ type Config struct {
 	HTTP       *http.Client
 	MinRefetch time.Duration // unknown kids may provoke one fetch in so long, after a few at once; default 5 s
 	MaxAge     time.Duration // refetch at least this often; Cache-Control may shorten it; default 5 min
+	Many       bool          // very many tokens are verified with it, see jose.KeySet.ForMany
 	Now        func() time.Time
 	Logger     *slog.Logger
 }
@@ -282,6 +283,9 @@ func (r *Remote) fly(ctx context.Context, f *flight) {
 
 // publish replaces the current set. The caller holds mu.
 func (r *Remote) publish(set *jose.KeySet, text string, age time.Duration) {
+	if r.c.Many && set != nil {
+		set = set.ForMany()
+	}
 	until := r.c.Now().Add(min(max(age, r.c.MinRefetch), r.c.MaxAge))
 	old := r.current.Load()
 	switch {

@@ -200,6 +200,10 @@ func TestBootstrapsDifferOnlyWhereTheySay(t *testing.T) {
 	t.Parallel()
 	for name, other := range map[string][]byte{"envoy-mtls.yaml": envoy.BootstrapMTLS, "envoy-streams.yaml": envoy.BootstrapStreams} {
 		lines := map[string]bool{}
+		if name == "envoy-streams.yaml" { // it says why
+			lines["route: { cluster: api, timeout: 15s }"] = true
+			lines[`tegata: "%DYNAMIC_METADATA(envoy.filters.http.ext_authz)%"`] = true
+		}
 		for line := range strings.Lines(string(other)) {
 			lines[strings.Replace(strings.TrimSpace(line), "- ", "", 1)] = true
 		}

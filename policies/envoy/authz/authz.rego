@@ -25,7 +25,7 @@ else := {
 	},
 } if {
 	input.token.subject # every token has one
-	scope.rule
+	scope.rule.scopes # none at all is [], not a table that says something else
 	count(scope.missing) == 0
 }
 

@@ -5,6 +5,7 @@ import data.envoy.authz
 routes := {
 	"/healthz": {"GET": {"public": true}},
 	"/orders": {"GET": {"scopes": ["orders:read"]}, "POST": {"scopes": ["orders:read", "orders:write"]}},
+	"/any": {"GET": {"scopes": []}, "POST": {"scope": "orders:write"}, "PUT": {}},
 }
 
 request(method, route) := {"route": route, "attributes": {"request": {"http": {"method": method}}}}
@@ -38,6 +39,19 @@ test_missing_scope_is_named if {
 	not decision.allowed
 	decision.required_scopes == {"orders:read", "orders:write"}
 	decision.reasons == ["scope orders:write is missing"]
+}
+
+test_any_token_where_no_scope_is_asked_for if {
+	decision := authz.allow with input as request_as(reader, "GET", "/any") with data.tegata.routes as routes
+	decision.allowed
+	refused := authz.allow with input as request("GET", "/any") with data.tegata.routes as routes
+	not refused.allowed
+}
+
+test_a_rule_without_scopes_lets_nobody_in if {
+	some method in ["POST", "PUT"]
+	decision := authz.allow with input as request_as(reader, method, "/any") with data.tegata.routes as routes
+	not decision.allowed
 }
 
 test_no_token_is_refused if {

@@ -21,5 +21,6 @@ required contains scope if some scope in rule.scopes
 # METADATA
 # description: |
 #   The scopes that the route asks for and the token was not granted: all of
-#   them, if there is no token.
+#   them, if there is no token. It is empty too where there is no rule, or one
+#   without scopes: look at rule.scopes before it.
 missing := {scope | some scope in rule.scopes; not input.token.scopes[scope]}
