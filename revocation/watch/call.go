@@ -107,7 +107,7 @@ func (u *Upstream) reader(ctx context.Context, p pipe, first chan<- *pb.WatchReq
 func (u *Upstream) receive(st *stream, m *pb.WatchRequest) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if _, live := u.streams[st]; !live {
+	if !u.current(st) {
 		return errAgain
 	}
 	acked, err := st.receive(m, u.ring.head, u.c.Now())
@@ -119,6 +119,14 @@ func (u *Upstream) receive(st *stream, m *pb.WatchRequest) error {
 	}
 	st.poke()
 	return nil
+}
+
+// current says that a stream is open, and of this epoch: one of the epoch before
+// is about to end, and what is still said on it has numbers of another history.
+// The caller holds the mutex.
+func (u *Upstream) current(st *stream) bool {
+	_, open := u.streams[st]
+	return open && st.epoch == u.epoch
 }
 
 // open checks what the watcher asks for and enters it in the books.
@@ -348,7 +356,7 @@ func (u *Upstream) flush(ctx context.Context, p pipe, st *stream) error {
 		u.mu.Lock()
 		var msg *pb.WatchResponse
 		read := false
-		_, live := u.streams[st]
+		live := u.current(st)
 		if live {
 			msg, read = st.next(&u.ring, u.grant())
 		}

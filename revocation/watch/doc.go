@@ -31,13 +31,19 @@
 //   - A monotonic clock stands still while a machine is suspended, so a lease
 //     ends by the wall clock too, whichever comes first. A wall clock that is
 //     stepped can thus only end trust early.
-//   - The upstream takes off the age of its last successful look at the log: an
-//     upstream that cannot read the log lets all leases run out, and no commit
-//     it has not seen can be outlived by a lease of more than its full duration.
+//   - The upstream takes off the age of its last successful look at the log, by
+//     both clocks again: an upstream that cannot read the log lets all leases
+//     run out, and no commit it has not seen can be outlived by a lease of more
+//     than its full duration.
 //   - A lease is granted only when the watcher has acknowledged the head of
 //     the moment its Renew came in, and after everything up to the present
 //     head has been sent; it names that head, and is good only for a watcher
-//     that has applied it. A watcher that is behind has no lease.
+//     that has applied it and has no decision running on anything older: else
+//     one that began without a lease could read of this one. A watcher that is
+//     behind has no lease.
+//   - Revisions of two epochs do not compare: what is still said on a stream of
+//     the epoch before does not count, and among replicas a new epoch is as a
+//     start, since the restored store may lack the row of one that gave leases.
 //   - An upstream that has just started does not know the leases of the run
 //     before; Await waits one lease for them (UpstreamConfig.NewStore).
 //   - A watcher that reconnects is the same member of the ledger by its

@@ -101,20 +101,20 @@ func (l *ledger) forget() {
 const earlierRun = "(watchers of an earlier run)"
 
 // outcome says how far rev has reached for who waits since then, and when that
-// can next change by itself.
+// can next change by itself. Names are in no order.
 func (l *ledger) outcome(rev revocation.Revision, since, now time.Time) (o revocation.Outcome, next time.Time) {
 	o.Revision, o.Pending, o.Unbounded = rev, []string{}, []string{}
-	wait := func(end time.Time, names ...string) {
-		o.Pending = append(o.Pending, names...)
+	wait := func(end time.Time) {
 		if next.IsZero() || end.Before(next) {
 			next = end
 		}
 	}
 	if l.grace.After(now) {
-		wait(l.grace, earlierRun)
+		o.Pending = append(o.Pending, earlierRun)
+		wait(l.grace)
 	}
 	for _, m := range l.members {
-		o.Unbounded = append(o.Unbounded, prefixed(m.name, m.below.GetUnbounded())...)
+		o.Unbounded = prefixed(o.Unbounded, m.name, m.below.GetUnbounded())
 		if m.held >= rev {
 			o.Applied += int(m.below.GetApplied())
 			o.Expired += int(m.below.GetExpired())
@@ -123,16 +123,22 @@ func (l *ledger) outcome(rev revocation.Revision, since, now time.Time) (o revoc
 		case m.acked >= rev:
 			o.Applied++
 		case m.leaseEnd.After(now):
-			wait(m.leaseEnd, m.pendingNames(rev)...)
+			o.Pending = m.pendingNames(o.Pending, rev)
+			wait(m.leaseEnd)
 		case m.onStale == serve:
 			o.Unbounded = append(o.Unbounded, m.name)
 		case m.stream != nil || m.leaseEnd.After(since):
 			o.Expired++
 		}
 	}
+	return o, next
+}
+
+// sorted makes an outcome readable.
+func sorted(o revocation.Outcome) revocation.Outcome {
 	slices.Sort(o.Pending)
 	slices.Sort(o.Unbounded)
-	return o, next
+	return o
 }
 
 // floor is the highest revision up to head that nobody is pending for, and
@@ -154,19 +160,18 @@ func (l *ledger) floor(head revocation.Revision, now time.Time) (floor revocatio
 	return floor, next
 }
 
-// pendingNames are those of a member that is pending for rev: a relay that has
+// pendingNames adds those of a member that is pending for rev: a relay that has
 // it names who below it has not.
-func (m *member) pendingNames(rev revocation.Revision) []string {
+func (m *member) pendingNames(to []string, rev revocation.Revision) []string {
 	if names := m.below.GetPending(); m.held >= rev && len(names) > 0 {
-		return prefixed(m.name, names)
+		return prefixed(to, m.name, names)
 	}
-	return []string{m.name}
+	return append(to, m.name)
 }
 
-func prefixed(relay string, names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = relay + " > " + n
+func prefixed(to []string, relay string, names []string) []string {
+	for _, n := range names {
+		to = append(to, relay+" > "+n)
 	}
-	return out
+	return to
 }

@@ -109,6 +109,7 @@ func (r *Relay) acknowledge(ctx context.Context, applied <-chan position, out ch
 	var told *pb.Ack
 	var when time.Time // it was told
 	since := r.w.c.Now()
+	pace := pacer{}
 	for {
 		ack, s := r.report(held, since)
 		news := told == nil || ack.GetRevision() != told.GetRevision() || ack.GetHeld() != told.GetHeld()
@@ -133,6 +134,9 @@ func (r *Relay) acknowledge(ctx context.Context, applied <-chan position, out ch
 				return err
 			}
 		case <-s.changed:
+			if err := pace.wait(ctx); err != nil {
+				return err
+			}
 		case <-timer.C:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -140,10 +144,25 @@ func (r *Relay) acknowledge(ctx context.Context, applied <-chan position, out ch
 	}
 }
 
+// pacer keeps who looks at all watchers whenever one of them says something
+// from doing so more than once a millisecond: the first is looked at at once,
+// a thousand at the same time are looked at together.
+type pacer struct{ last time.Time }
+
+func (p *pacer) wait(ctx context.Context) error {
+	if d := time.Millisecond - time.Since(p.last); d > 0 {
+		if err := sleep(ctx, d); err != nil {
+			return err
+		}
+	}
+	p.last = time.Now()
+	return nil
+}
+
 // report is what is to be told upstream of what is held since then.
 func (r *Relay) report(held position, since time.Time) (*pb.Ack, standing) {
 	s := r.up.standing(held, since)
-	return &pb.Ack{Revision: uint64(min(s.floor, held.revision)), Held: uint64(held.revision), Below: below(s.outcome)}, s
+	return &pb.Ack{Revision: uint64(min(s.floor, held.revision)), Held: uint64(held.revision), Below: below(sorted(s.outcome))}, s
 }
 
 // standing is how far an upstream's watchers are.

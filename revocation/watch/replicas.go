@@ -154,16 +154,20 @@ func nameReplica(random io.Reader) (string, error) {
 func (u *Upstream) replicate(ctx context.Context) {
 	failing := false
 	var beat time.Time // when one was last written
+	pace := pacer{}
 	for {
+		if pace.wait(ctx) != nil {
+			return
+		}
 		now := u.c.Now()
-		next, changed, survey := u.replica()
+		changed, survey, alone := u.asked(now)
 		due := now.Sub(beat) >= u.c.Lease/beatsPerLease
-		news := next.Acked != u.peers.own.Acked || next.Epoch != u.peers.own.Epoch || next.Below.Revision != u.peers.own.Below.Revision
-		detail := !reflect.DeepEqual(next.Below, u.peers.own.Below) && now.Sub(beat) >= tellEvery
 		var err error
-		if due || ((news || detail) && !u.isAlone(now)) {
-			if err = u.beat(ctx, next); err == nil {
-				beat = now
+		if due || !alone {
+			if next := u.row(); due || news(u.peers.own, next, now.Sub(beat)) {
+				if err = u.beat(ctx, next); err == nil {
+					beat = now
+				}
 			}
 		}
 		if err == nil && (due || survey) {
@@ -193,18 +197,32 @@ func (u *Upstream) replicate(ctx context.Context) {
 	}
 }
 
-// replica is the row as it is to be.
-func (u *Upstream) replica() (next revocation.Replica, changed <-chan struct{}, survey bool) {
+// news says whether the others should hear of it before the next beat is due.
+func news(told, next revocation.Replica, ago time.Duration) bool {
+	return next.Acked != told.Acked || next.Epoch != told.Epoch || next.Below.Revision != told.Below.Revision ||
+		(ago >= tellEvery && !reflect.DeepEqual(next.Below, told.Below))
+}
+
+// asked says whether somebody waits for the others, or they may be waiting.
+func (u *Upstream) asked(now time.Time) (changed <-chan struct{}, survey, alone bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.changed, u.peers.surveys.asked > u.peers.surveys.begun, u.peers.alone(now)
+}
+
+// row is ours as it is to be.
+func (u *Upstream) row() revocation.Replica {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.c.Now()
-	next = u.peers.own
+	next := u.peers.own
 	next.Beat++
 	next.Epoch = u.epoch
 	next.Acked, _ = u.ledger.floor(u.ring.head, now)
 	next.Below, _ = u.ledger.outcome(u.ring.head, u.peers.since, now)
+	next.Below = sorted(next.Below)
 	next.Below.Pending, next.Below.Unbounded = fewNames(next.Below.Pending), fewNames(next.Below.Unbounded)
-	return next, u.changed, u.peers.surveys.asked > u.peers.surveys.begun
+	return next
 }
 
 func (u *Upstream) isAlone(now time.Time) bool {

@@ -85,6 +85,7 @@ type Upstream struct {
 
 const (
 	pollEvery   = 250 * time.Millisecond
+	pollOthers  = 50 * time.Millisecond // while others commit to the same log
 	openTimeout = 10 * time.Second
 	readers     = 4
 	maxMembers  = 100_000
@@ -173,6 +174,7 @@ func (u *Upstream) Run(ctx context.Context) error {
 			u.c.Logger.Info("revocation log readable again")
 		}
 		failing = err != nil
+		tick.Reset(u.pollPause())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -181,6 +183,15 @@ func (u *Upstream) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// pollPause is how soon to look at the log again if nothing wakes us: what
+// other replicas commit does not, and whoever revoked there waits for us.
+func (u *Upstream) pollPause() time.Duration {
+	if u.c.Replicas == nil || u.isAlone(u.c.Now()) {
+		return pollEvery
+	}
+	return pollOthers
 }
 
 func (u *Upstream) stop() {
@@ -270,6 +281,7 @@ func (u *Upstream) meet(epoch revocation.Epoch, head revocation.Revision) (revoc
 	if epoch != u.epoch {
 		if u.epoch != "" {
 			u.c.Logger.Warn("revocation log has a new epoch: every watcher starts over", "epoch", string(epoch))
+			u.startOver()
 		}
 		u.epoch = epoch
 		u.ring.reset(head)
@@ -283,6 +295,17 @@ func (u *Upstream) meet(epoch revocation.Epoch, head revocation.Revision) (revoc
 		return 0, fmt.Errorf("revision stepped back from %d to %d within epoch %q", u.ring.head, head, epoch)
 	}
 	return u.ring.head, nil
+}
+
+// startOver is what else a new epoch means among replicas: the store may have
+// lost the row of one that has given leases by it. The caller holds the mutex.
+func (u *Upstream) startOver() {
+	if u.c.Replicas == nil {
+		return
+	}
+	if end := u.c.Now().Add(u.c.Lease); end.After(u.ledger.grace) {
+		u.ledger.grace = end
+	}
 }
 
 // page reads the records after a revision and makes sure that they are of
@@ -338,11 +361,11 @@ func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (revocati
 		o, next, changed, stopped := u.look(w)
 		switch {
 		case len(o.Pending) == 0:
-			return o, nil
+			return sorted(o), nil
 		case stopped:
-			return o, ErrStopped
+			return sorted(o), ErrStopped
 		case ctx.Err() != nil:
-			return o, ctx.Err()
+			return sorted(o), ctx.Err()
 		}
 		pause := pollEvery
 		if !next.IsZero() {
@@ -412,8 +435,6 @@ func (u *Upstream) lookAround(w *wait, o *revocation.Outcome) {
 	if asked.done <= w.survey {
 		o.Pending, w.others = append(o.Pending, unasked), true
 	}
-	slices.Sort(o.Pending)
-	slices.Sort(o.Unbounded)
 	now := u.c.Now()
 	if !w.others || now.Before(w.again) {
 		return
