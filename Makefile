@@ -39,15 +39,18 @@ test: $(TEGATA) $(ENVOY) $(CLIENTS) $(POSTGRES) ## every test: Go with the race 
 	@$(TEGATA) policy test policies
 	@$(TEGATA) config check cmd/tegata/testdata/config/good.yml
 	go test -race -timeout 15m $$(go list ./... | grep -Ev '/e2e(/clients|/parity)?$$')
+	go test -timeout 10m -run '^TestSchedules$$' ./revocation/watch -args -schedules 4000
 	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -p 1 -timeout 10m ./e2e ./e2e/clients ./e2e/parity
 
 # 5 million requests decided from memory and anew, and more policies for the
 # analysis that this stands on: about an hour.
-test-long: ## the differential tests of the decision cache, and the model of sessions, at length
+test-long: ## the differential tests of the decision cache, the model of sessions, and two million schedules of the stream, at length
 	go test -count=1 -timeout 3h -run '^TestMemoryChangesNoAnswer$$' -v ./authz/check -args -policies 20000
 	go test -count=1 -timeout 1h -run '^Test(OneKeyOneResult|WhatIsNotRead.*)$$' -v ./authz/policy/reads -args -policies 60000 -thorough
 	go test -count=1 -timeout 1h -run '^TestExactlyWhatIsNamed.*$$' -v ./authz/policy -args -suggestions 50000
 	go test -count=1 -timeout 1h -run '^TestWhatEndedIsDeadEverywhere$$' -v ./issuer -args -rapid.checks 3000
+	go test -count=1 -timeout 1h -run '^TestEachRuleIsNeeded$$' -v ./revocation/watch -args -mutants
+	go test -count=1 -timeout 6h -run '^TestSchedules$$' -v ./revocation/watch -args -schedules 2000000
 
 test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with the three Envoy releases before
 	@for v in $(ENVOY_BEFORE); do echo "Envoy $$v"; \
