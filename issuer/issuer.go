@@ -104,9 +104,9 @@ type Config struct {
 	// Replicas is where issuers that share the store find each other: whoever
 	// revokes at one waits for the watchers of all. sqlstore.DB again; nil if
 	// this is the only one. Name is ours, for operators.
-	Replicas watch.Replicas
-	Name     string
-	WatchLease  time.Duration // how long a watcher may trust without renewing; default 5 s
+	Replicas   watch.Replicas
+	Name       string
+	WatchLease time.Duration // how long a watcher may trust without renewing; default 5 s
 	// NewStore says that this process created the store, so that no watcher can
 	// hold a lease of a run before. Otherwise the first revocations wait such
 	// leases out.

@@ -220,6 +220,8 @@ func TestAReplicaThatIsCutOffFromTheStoreStopsGranting(t *testing.T) {
 			t.Errorf("outcome = %+v, %v after %s", o, err, time.Since(began))
 		}
 		time.Sleep(15 * time.Second)
+		store.mu.Lock()
+		defer store.mu.Unlock()
 		if len(store.rows) != 1 {
 			t.Errorf("rows = %v", store.rows)
 		}
