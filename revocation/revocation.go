@@ -51,6 +51,8 @@ const (
 	ReasonDisabled      Reason = "disabled"       // user, client or realm disabled or deleted
 	ReasonConsent       Reason = "consent"        // the user withdrew consent
 	ReasonKeyWithdrawn  Reason = "key_withdrawn"  // signing key withdrawn
+	ReasonCredential    Reason = "credential"     // a credential changed or leaked
+	ReasonClaims        Reason = "claims"         // what its tokens say is no longer so
 )
 
 // Record is one committed revocation.

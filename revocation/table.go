@@ -24,6 +24,7 @@ type entry struct {
 var reasons = [...]Reason{
 	"", ReasonRevoked, ReasonLogout, ReasonAdmin, ReasonRefreshReuse,
 	ReasonCodeReuse, ReasonSessionExpiry, ReasonDisabled, ReasonKeyWithdrawn, ReasonConsent,
+	ReasonCredential, ReasonClaims,
 }
 
 func tag(issuer uint32, kind uint8) uint32 { return issuer<<8 | uint32(kind)<<4 }
