@@ -36,6 +36,7 @@ var table = map[string][]string{
 	"revocation":              nil,
 	"revocation/revocationpb": nil,
 	"revocation/watch":        {"revocation", "revocation/revocationpb"},
+	"revocation/ssf":          {"revocation", "internal/jose"}, // reads what outsiders write, as strictly as tokens
 
 	"internal":        nil,
 	"internal/jose":   {"internal/p256"},
