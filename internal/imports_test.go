@@ -27,7 +27,7 @@ var aggregates = []string{"issuer/client", "issuer/user", "issuer/session", "iss
 // doors are issuer's endpoints: HTTP in, words out.
 var doors = []string{
 	"issuer/grant", "issuer/login", "issuer/logout", "issuer/introspect", "issuer/revoke",
-	"issuer/userinfo", "issuer/discovery", "issuer/register",
+	"issuer/userinfo", "issuer/discovery", "issuer/register", "issuer/receiver",
 }
 
 // table is what each package may import of ours; docs/ARCHITECTURE.md draws
@@ -69,6 +69,8 @@ var table = map[string][]string{
 	"issuer/discovery":  with(ground, "issuer/keys", "internal/jose"),
 	"issuer/register":   with(ground, "issuer/client", "issuer/clientauth", "issuer/token"),
 
+	// What others say is verified with their keys, and becomes records, never sessions.
+	"issuer/receiver":    {"issuer/session", "issuer/oauth", "revocation", "revocation/ssf", "internal/jose", "internal/jwks"},
 	"issuer/backchannel": {"issuer/realm", "issuer/claims", "issuer/client", "issuer/session", "issuer/token"},
 
 	"issuer/sqlstore":  with(aggregates, "revocation"),

@@ -15,6 +15,9 @@ import (
 // maxBody is the largest request body, in bytes.
 const maxBody = 64 << 10
 
+// receiversPath is where other issuers are heard.
+const receiversPath = "/receivers/{receiver}/"
+
 // route is one endpoint. Doors are given the realm; that it exists is checked
 // here, once.
 type route struct {
@@ -58,6 +61,9 @@ func (i *Issuer) mount(routes []route) http.Handler {
 	for _, r := range routes {
 		mux.Handle(r.path, i.endpoint(r))
 	}
+	mux.HandleFunc(receiversPath+"backchannel-logout", i.receivers.Logout)
+	mux.HandleFunc(receiversPath+"events", i.receivers.Push)
+	mux.HandleFunc(receiversPath+"revocations", i.receivers.Call)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		plainError(w, http.StatusNotFound, "HTTP 404 Not Found")
 	})
@@ -162,6 +168,9 @@ func (i *Issuer) recovered(w *recorder, req *http.Request, p any) {
 // endpointOf is the endpoint as metrics name it: the route, not the path, so
 // that their number is bounded.
 func endpointOf(req *http.Request) string {
+	if name, ok := strings.CutPrefix(req.Pattern, receiversPath); ok {
+		return "receivers/" + name
+	}
 	_, name, ok := strings.Cut(req.Pattern, "/realms/{realm}")
 	switch {
 	case !ok:

@@ -31,6 +31,7 @@ import (
 	"github.com/tegata/tegata/issuer/login"
 	"github.com/tegata/tegata/issuer/logout"
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/issuer/receiver"
 	"github.com/tegata/tegata/issuer/revoke"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/theme"
@@ -120,6 +121,9 @@ type Config struct {
 	// RevokeWait is how long the answer to a revocation or logout waits for
 	// watchers to have applied it; default 1 s, negative for no wait.
 	RevokeWait time.Duration
+
+	// Receivers are other issuers that tell us of logouts and revocations.
+	Receivers []receiver.Source
 }
 
 // withDefaults checks c and fills in its defaults.
@@ -194,6 +198,7 @@ type Issuer struct {
 	secrets   *clientauth.Secrets
 	upstream  *watch.Upstream
 	messenger *backchannel.Messenger
+	receivers *receiver.Receivers
 	metrics   *metrics
 	handler   http.Handler
 }
@@ -246,6 +251,9 @@ func New(c Config) (*Issuer, error) {
 		if err := i.upstream.RegisterMetrics(c.Metrics); err != nil {
 			return nil, fmt.Errorf("issuer: %w", err)
 		}
+	}
+	if i.receivers, err = i.newReceivers(); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	d, err := i.newDoors()
 	if err != nil {
@@ -348,16 +356,18 @@ func (i *Issuer) newForms() (*theme.Forms, error) {
 	return theme.NewForms(key, i.c.Now, i.c.Rand, i.c.secure())
 }
 
-// Handler serves /realms/… and /.well-known/oauth-authorization-server/realms/….
+// Handler serves /realms/…, /.well-known/oauth-authorization-server/realms/…
+// and /receivers/….
 func (i *Issuer) Handler() http.Handler { return i.handler }
 
-// Run sweeps, serves the watch and tells clients of logouts until ctx ends; it returns when the last of
-// its goroutines is gone.
+// Run sweeps, serves the watch, tells clients of logouts and asks other issuers
+// for events until ctx ends; it returns when the last of its goroutines is gone.
 func (i *Issuer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return i.upstream.Run(ctx) })
 	g.Go(func() error { return i.sweep(ctx) })
 	g.Go(func() error { return i.messenger.Run(ctx) })
+	g.Go(func() error { return i.receivers.Run(ctx) })
 	return g.Wait()
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tegata/tegata/issuer/backchannel"
+	"github.com/tegata/tegata/issuer/receiver"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -16,6 +17,7 @@ type metrics struct {
 	revocations *prometheus.CounterVec
 	pending     prometheus.Counter
 	logouts     *prometheus.CounterVec
+	heard       *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -35,11 +37,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		logouts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tegata_issuer_backchannel_logouts_total", Help: "Back-channel logout requests to clients by result.",
 		}, []string{"result"}),
+		heard: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tegata_issuer_foreign_statements_total", Help: "Logouts, events and calls about another issuer's tokens, by what became of them.",
+		}, []string{"receiver", "by", "result"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.minted, m.revocations, m.pending, m.logouts} {
+	for _, c := range []prometheus.Collector{m.requests, m.minted, m.revocations, m.pending, m.logouts, m.heard} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -56,3 +61,7 @@ func (m *metrics) mint(grant string) { m.minted.WithLabelValues(grant).Inc() }
 func (m *metrics) revoke(why revocation.Reason) { m.revocations.WithLabelValues(string(why)).Inc() }
 
 func (m *metrics) tell(result backchannel.Result) { m.logouts.WithLabelValues(string(result)).Inc() }
+
+func (m *metrics) hear(source string, by receiver.By, result receiver.Result) {
+	m.heard.WithLabelValues(source, string(by), string(result)).Inc()
+}

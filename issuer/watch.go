@@ -106,7 +106,8 @@ func state(h http.Header, o revocation.Outcome) {
 
 // authorizeWatch decides who may watch, and what: a client certificate on the
 // list sees every realm; a client-credentials token with WatchScope sees its
-// own realm, or every realm if it is of WatchRealm.
+// own realm and the issuers that this one speaks for, or everything if it is of
+// WatchRealm.
 func (i *Issuer) authorizeWatch(ctx context.Context) (watch.Identity, error) {
 	if id, ok := watch.Peer(ctx, i.c.WatchPeers); ok {
 		return id, nil
@@ -115,11 +116,11 @@ func (i *Issuer) authorizeWatch(ctx context.Context) (watch.Identity, error) {
 	if !ok {
 		return watch.Identity{}, status.Error(codes.Unauthenticated, "a listed client certificate or a bearer token with scope "+WatchScope+" is required")
 	}
-	r, read, err := i.readWatchToken(ctx, compact)
+	r, read, err := i.readScoped(ctx, compact, WatchScope)
 	if err != nil {
 		return watch.Identity{}, err
 	}
-	id := watch.Identity{Name: read.Token.Client, Issuers: []string{r.Issuer}}
+	id := watch.Identity{Name: read.Token.Client, Issuers: append(i.foreignOf(r.Name), r.Issuer)}
 	if i.c.WatchRealm != "" && r.Name == i.c.WatchRealm {
 		id.Issuers = nil
 	}
@@ -136,22 +137,22 @@ func bearer(ctx context.Context) (string, bool) {
 	return compact, ok && strings.EqualFold(scheme, "Bearer")
 }
 
-// readWatchToken returns a live access token with WatchScope and its realm.
-func (i *Issuer) readWatchToken(ctx context.Context, compact string) (realm.Realm, token.Read, error) {
+// readScoped returns a live access token with a scope, and its realm.
+func (i *Issuer) readScoped(ctx context.Context, compact, scope string) (realm.Realm, token.Read, error) {
 	r, err := i.realmOf(ctx, compact)
 	if err != nil {
 		return realm.Realm{}, token.Read{}, err
 	}
 	read, err := i.tokens.Read(ctx, r, compact)
 	if err != nil && !errors.Is(err, token.ErrInvalid) {
-		i.c.Logger.ErrorContext(ctx, "watch token not read", "err", err)
+		i.c.Logger.ErrorContext(ctx, "token not read", "err", err)
 		return realm.Realm{}, token.Read{}, errUnchecked
 	}
 	if err != nil || read.Kind != token.Access || read.Expired {
 		return realm.Realm{}, token.Read{}, errBadToken
 	}
-	if !slices.Contains(strings.Fields(read.Scope), WatchScope) {
-		return realm.Realm{}, token.Read{}, status.Error(codes.PermissionDenied, "token lacks scope "+WatchScope)
+	if !slices.Contains(strings.Fields(read.Scope), scope) {
+		return realm.Realm{}, token.Read{}, status.Error(codes.PermissionDenied, "token lacks scope "+scope)
 	}
 	err = i.sessions.Alive(ctx, session.Subject{Realm: r, Token: read.Token})
 	var dead *session.Dead
@@ -159,7 +160,7 @@ func (i *Issuer) readWatchToken(ctx context.Context, compact string) (realm.Real
 		return realm.Realm{}, token.Read{}, errBadToken
 	}
 	if err != nil {
-		i.c.Logger.ErrorContext(ctx, "watch token not checked", "err", err)
+		i.c.Logger.ErrorContext(ctx, "token not checked", "err", err)
 		return realm.Realm{}, token.Read{}, errUnchecked
 	}
 	return r, read, nil
