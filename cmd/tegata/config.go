@@ -44,6 +44,59 @@ type issuerConfig struct {
 	Realms        []string      `yaml:"realms"`
 	Watch         watchConfig   `yaml:"watch"`
 	RevokeWait    time.Duration `yaml:"revoke_wait"`
+
+	Receivers []receiverConfig `yaml:"receivers"`
+}
+
+// receiverConfig is another issuer, that tells us of logouts and revocations.
+type receiverConfig struct {
+	Name             string        `yaml:"name"`
+	Issuer           string        `yaml:"issuer"`
+	JWKSURL          string        `yaml:"jwks_url"`
+	Algorithms       []string      `yaml:"algorithms"`
+	ClientIDs        []string      `yaml:"client_ids"`
+	MaxTokenLifetime time.Duration `yaml:"max_token_lifetime"`
+	Sessions         string        `yaml:"sessions"` // sid (default) or subject
+	Realm            string        `yaml:"realm"`
+	Events           *eventsConfig `yaml:"events"`
+}
+
+// How an issuer's access tokens name their session.
+const (
+	sessionsBySID     = "sid"
+	sessionsBySubject = "subject" // not at all
+)
+
+// eventsConfig is how security events come (OpenID SSF 1.0).
+type eventsConfig struct {
+	Issuer            string      `yaml:"issuer"`
+	JWKSURL           string      `yaml:"jwks_url"`
+	Audience          string      `yaml:"audience"`
+	AuthorizationFile string      `yaml:"authorization_file"`
+	EmailIsSubject    bool        `yaml:"email_is_subject"`
+	Poll              *pollConfig `yaml:"poll"`
+}
+
+// pollConfig is where events are asked for, and as whom (RFC 8936).
+type pollConfig struct {
+	URL              string   `yaml:"url"`
+	TokenFile        string   `yaml:"token_file"`
+	TokenURL         string   `yaml:"token_url"`
+	ClientID         string   `yaml:"client_id"`
+	ClientSecretFile string   `yaml:"client_secret_file"`
+	Scopes           []string `yaml:"scopes"`
+}
+
+// paths are the files that it names.
+func (r *receiverConfig) paths() []*string {
+	if r.Events == nil {
+		return nil
+	}
+	paths := []*string{&r.Events.AuthorizationFile}
+	if p := r.Events.Poll; p != nil {
+		paths = append(paths, &p.TokenFile, &p.ClientSecretFile)
+	}
+	return paths
 }
 
 // mtlsConfig is where clients' certificates come from, if not from the
@@ -466,6 +519,10 @@ func (c *config) defaults() {
 		def(&i.Watch.Listen, "127.0.0.1:8082")
 		def(&i.Watch.Lease, 5*time.Second)
 		def(&i.RevokeWait, time.Second)
+		for n := range i.Receivers {
+			def(&i.Receivers[n].MaxTokenLifetime, 24*time.Hour)
+			def(&i.Receivers[n].Sessions, sessionsBySID)
+		}
 	}
 	if a := c.Authz; a != nil {
 		def(&a.Listen, "127.0.0.1:9191")
@@ -517,6 +574,9 @@ func (c *config) resolve(dir string) {
 		}
 		for n := range i.OtherKeyFiles {
 			paths = append(paths, &i.OtherKeyFiles[n])
+		}
+		for n := range i.Receivers {
+			paths = append(paths, i.Receivers[n].paths()...)
 		}
 	}
 	if a := c.Authz; a != nil {

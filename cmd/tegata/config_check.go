@@ -15,6 +15,7 @@ import (
 	"github.com/tegata/tegata/authz/decisionlog"
 	"github.com/tegata/tegata/internal/jose"
 	"github.com/tegata/tegata/issuer"
+	"github.com/tegata/tegata/issuer/receiver"
 )
 
 // check complains about the first key that cannot work.
@@ -105,7 +106,80 @@ func (c *config) checkIssuer() error {
 		c.checkStore(i.Store),
 		c.within("issuer.watch.lease", i.Watch.Lease, 100*time.Millisecond, 10*time.Minute),
 		c.within("issuer.revoke_wait", i.RevokeWait, -1, 10*time.Minute),
+		c.checkReceivers(i),
 	)
+}
+
+// maxLifetime bounds how long a record of another issuer is kept.
+const maxLifetime = 366 * 24 * time.Hour
+
+func (c *config) checkReceivers(i *issuerConfig) error {
+	for n, r := range i.Receivers {
+		key := fmt.Sprintf("issuer.receivers[%d]", n)
+		err := firstError(
+			c.isURL(key+".issuer", r.Issuer),
+			c.maybeURL(key+".jwks_url", r.JWKSURL),
+			c.areAlgorithms(key+".algorithms", r.Algorithms),
+			c.within(key+".max_token_lifetime", r.MaxTokenLifetime, time.Second, maxLifetime),
+			c.oneOf(key+".sessions", r.Sessions, sessionsBySID, sessionsBySubject),
+			c.checkEvents(key+".events", r),
+		)
+		switch {
+		case err != nil:
+			return err
+		case r.Name == "":
+			return c.at(key+".name", "required: what the path of its endpoints is called", "/receivers/NAME/backchannel-logout")
+		case receiver.CheckName(r.Name) != nil:
+			return c.at(key+".name", receiver.CheckName(r.Name).Error(), "")
+		case slices.ContainsFunc(i.Receivers[:n], func(o receiverConfig) bool { return o.Name == r.Name }):
+			return c.at(key+".name", fmt.Sprintf("two have the name %q", r.Name), "")
+		case strings.HasPrefix(r.Issuer, i.BaseURL+"/realms/"):
+			return c.at(key+".issuer", "is ours: its revocations come without this", "take it out")
+		case len(r.ClientIDs) == 0 && r.Events == nil && r.Realm == "":
+			return c.at(key, "hears nothing", "give client_ids (back-channel logout), events or realm (calls)")
+		}
+	}
+	return nil
+}
+
+func (c *config) checkEvents(key string, r receiverConfig) error {
+	e := r.Events
+	if e == nil {
+		return nil
+	}
+	switch {
+	case e.Audience == "":
+		return c.at(key+".audience", "required: which aud do its events have?", "")
+	case e.Issuer != "" && e.Issuer != r.Issuer && e.JWKSURL == "":
+		return c.at(key+".jwks_url", "required, as events are of another issuer than tokens", "jwks_uri in its /.well-known/ssf-configuration")
+	case e.Poll != nil && e.AuthorizationFile != "":
+		return c.at(key+".authorization_file", "given together with poll: it is for events that are pushed", "poll.token_file")
+	}
+	return firstError(c.maybeURL(key+".issuer", e.Issuer), c.maybeURL(key+".jwks_url", e.JWKSURL), c.checkPoll(key+".poll", e.Poll))
+}
+
+func (c *config) checkPoll(key string, p *pollConfig) error {
+	switch {
+	case p == nil:
+		return nil
+	case p.ClientID != "" && p.TokenFile != "":
+		return c.at(key+".token_file", "given together with client_id", "keep one of them")
+	case p.ClientID == "" && p.TokenFile == "":
+		return c.at(key+".token_file", "required: how do we show who asks?", "or client_id, client_secret_file and token_url")
+	case p.ClientID != "" && p.ClientSecretFile == "":
+		return c.at(key+".client_secret_file", "required with client_id", "a file that holds the secret, readable by tegata alone")
+	case p.ClientID != "":
+		return firstError(c.isURL(key+".url", p.URL), c.isURL(key+".token_url", p.TokenURL))
+	}
+	return c.isURL(key+".url", p.URL)
+}
+
+// maybeURL is isURL for what may be left out.
+func (c *config) maybeURL(key, value string) error {
+	if value == "" {
+		return nil
+	}
+	return c.isURL(key, value)
 }
 
 // checkProxies: whose X-Forwarded-For counts matters only behind a proxy.

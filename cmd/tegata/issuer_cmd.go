@@ -102,12 +102,17 @@ func openIssuer(ctx context.Context, c issuerConfig, log *slog.Logger) (_ *issue
 	if err != nil {
 		return nil, err
 	}
+	receivers, err := c.receivers(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
 	if s.issuer, err = issuer.New(issuer.Config{
 		BaseURL: c.BaseURL, TrustedProxies: proxies, Seal: seal, OtherSeals: others, Stores: stores(s.db), WatchSource: s.db, Changes: s.db.Changes, Lead: s.db.Lead,
 		ClientCAs: clientCAs, CertificateHeader: c.MTLS.Header, MutualTLSURL: c.MTLS.URL, Logger: log, Metrics: metrics,
 		NewStore:   s.db.Created(),
 		WatchLease: c.Watch.Lease, WatchRealm: c.Watch.Realm, WatchPeers: c.Watch.Peers, RevokeWait: c.RevokeWait,
 		Replicas: s.db, Name: hostname(),
+		Receivers: receivers,
 	}); err != nil {
 		return nil, err
 	}
