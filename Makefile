@@ -26,7 +26,7 @@ export PATH := $(TOOLS)/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: $(TOOLS)/bin/envoy-%
-.PHONY: help demo test soak test-long test-envoys parity lint bench generate dist $(TEGATA)
+.PHONY: help demo test soak test-long test-envoys test-keycloak parity lint bench generate dist $(TEGATA)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,9 @@ test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with
 
 soak: $(TEGATA) $(ENVOY) ## half an hour of everything at once: no wrong answer, nothing piles up
 	TEGATA_SOAK=30m TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 40m -v -run TestSoak ./e2e
+
+test-keycloak: $(TEGATA) $(ENVOY) $(TOOLS)/keycloak-$(KEYCLOAK_VERSION) ## a logout at a real Keycloak refused at Envoy (needs Java and Maven)
+	TEGATA_KEYCLOAK=$(TOOLS)/keycloak-$(KEYCLOAK_VERSION) TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -count=1 -timeout 10m -run Keycloak -v ./e2e
 
 parity: $(TEGATA) $(TOOLS)/keycloak-$(KEYCLOAK_VERSION) ## ask a real Keycloak what Tegata is asked, and show the differences (needs Java and Maven)
 	go run ./e2e/parity -keycloak $(TOOLS)/keycloak-$(KEYCLOAK_VERSION) 2>$(TOOLS)/keycloak.log

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 
+	"github.com/tegata/tegata/e2e/keycloak"
 	"github.com/tegata/tegata/internal/stack"
 )
 
@@ -35,7 +36,11 @@ func run(ctx context.Context, home, tegata, data string) error {
 		return err
 	}
 	all := parse(string(text))
-	base, end, err := startKeycloak(ctx, home, filepath.Join(data, "realm.json"))
+	file, err := os.ReadFile(filepath.Join(data, "realm.json"))
+	if err != nil {
+		return err
+	}
+	base, end, err := keycloak.Start(ctx, home, realm, file)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,6 @@
-package main
+// Package keycloak starts a real Keycloak, for what must be asked of one. It
+// must not know what that is.
+package keycloak
 
 import (
 	"context"
@@ -12,13 +14,15 @@ import (
 	"time"
 )
 
-// startKeycloak starts one in development mode with the realm, on free ports
-// of loopback. end stops it and what it started.
-func startKeycloak(ctx context.Context, home, realmFile string) (base string, end func(), err error) {
-	file, err := os.ReadFile(realmFile)
-	if err != nil {
-		return "", nil, err
-	}
+// The administrator of a Keycloak started here.
+const (
+	Admin         = "admin"
+	AdminPassword = "admin-password-for-loopback"
+)
+
+// Start starts the Keycloak that is unpacked at home in development mode with
+// one realm, on free ports of loopback. end stops it and what it started.
+func Start(ctx context.Context, home, realm string, file []byte) (base string, end func(), err error) {
 	imports := filepath.Join(home, "data", "import")
 	if err := os.RemoveAll(filepath.Join(home, "data")); err != nil { // of the run before
 		return "", nil, err
@@ -39,6 +43,7 @@ func startKeycloak(ctx context.Context, home, realmFile string) (base string, en
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(home, "bin", "kc.sh"), "start-dev", "--import-realm",
 		"--http-host=127.0.0.1", fmt.Sprintf("--http-port=%d", port), fmt.Sprintf("--http-management-port=%d", management))
+	cmd.Env = append(os.Environ(), "KC_BOOTSTRAP_ADMIN_USERNAME="+Admin, "KC_BOOTSTRAP_ADMIN_PASSWORD="+AdminPassword)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // kc.sh starts Java
 	if err := cmd.Start(); err != nil {
