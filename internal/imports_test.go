@@ -22,12 +22,12 @@ const module = "github.com/tegata/tegata/"
 var ground = []string{"issuer/realm", "issuer/oauth", "revocation"}
 
 // aggregates own a small store interface each.
-var aggregates = []string{"issuer/client", "issuer/user", "issuer/session", "issuer/keys", "issuer/realm"}
+var aggregates = []string{"issuer/client", "issuer/user", "issuer/session", "issuer/keys", "issuer/realm", "issuer/stream"}
 
 // doors are issuer's endpoints: HTTP in, words out.
 var doors = []string{
 	"issuer/grant", "issuer/login", "issuer/logout", "issuer/introspect", "issuer/revoke",
-	"issuer/userinfo", "issuer/discovery", "issuer/register", "issuer/receiver",
+	"issuer/userinfo", "issuer/discovery", "issuer/register", "issuer/receiver", "issuer/signals",
 }
 
 // table is what each package may import of ours; docs/ARCHITECTURE.md draws
@@ -49,10 +49,11 @@ var table = map[string][]string{
 	"issuer/recent":     nil,
 	"issuer/realm":      {"issuer/recent", "internal/jose"},
 	"issuer/client":     {"issuer/realm", "issuer/recent", "revocation", "internal/jose"},
-	"issuer/user":       {"issuer/realm", "revocation"},
-	"issuer/session":    {"issuer/realm", "issuer/recent", "revocation"},
+	"issuer/user":       {"issuer/realm", "revocation", "revocation/ssf"}, // the events that others are told of begin where they happen
+	"issuer/session":    {"issuer/realm", "issuer/recent", "revocation", "revocation/ssf"},
+	"issuer/stream":     {"issuer/realm", "issuer/seal", "revocation/ssf"},
 	"issuer/keys":       {"issuer/realm", "revocation", "internal/jose", "issuer/seal"},
-	"issuer/token":      {"issuer/realm", "issuer/keys", "issuer/session", "revocation", "internal/jose"},
+	"issuer/token":      {"issuer/realm", "issuer/keys", "issuer/session", "revocation", "revocation/ssf", "internal/jose"},
 	"issuer/claims":     {"issuer/realm", "issuer/client", "issuer/user"},
 	"issuer/clientauth": {"issuer/realm", "issuer/client", "issuer/oauth", "internal/jose", "internal/jwks", "issuer/seal"},
 	"issuer/userauth":   {"issuer/realm", "issuer/user"},
@@ -71,10 +72,11 @@ var table = map[string][]string{
 
 	// What others say is verified with their keys, and becomes records, never sessions.
 	"issuer/receiver":    {"issuer/session", "issuer/oauth", "revocation", "revocation/ssf", "internal/jose", "internal/jwks"},
+	"issuer/signals":     {"issuer/realm", "issuer/claims", "issuer/client", "issuer/oauth", "issuer/stream", "issuer/token", "revocation/ssf", "internal/jose", "internal/jwks"},
 	"issuer/backchannel": {"issuer/realm", "issuer/claims", "issuer/client", "issuer/session", "issuer/token"},
 
-	"issuer/sqlstore":  with(aggregates, "revocation"),
-	"issuer/storetest": with(aggregates, "revocation", "internal/jose"),
+	"issuer/sqlstore":  with(aggregates, "revocation", "revocation/ssf"),
+	"issuer/storetest": with(aggregates, "revocation", "revocation/ssf", "internal/jose"),
 
 	"authz/credential":    nil,
 	"authz/turns":         nil,

@@ -48,6 +48,13 @@ func (d *doors) routes() []route {
 		{"GET POST", oidc + "/logout", d.logout.ServeRealm, false},
 		{"POST", oidc + "/logout/logout-confirm", d.logout.Confirm, false},
 
+		{"GET", "/realms/{realm}/.well-known/ssf-configuration", d.signals.Metadata, true},
+		{"GET", "/.well-known/ssf-configuration/realms/{realm}", d.signals.Metadata, true},
+		{"GET POST PATCH PUT DELETE", "/realms/{realm}/ssf/streams", d.signals.Stream, false},
+		{"GET POST", "/realms/{realm}/ssf/status", d.signals.Status, false},
+		{"POST", "/realms/{realm}/ssf/verify", d.signals.Verify, false},
+		{"POST", "/realms/{realm}/ssf/poll/{stream}", d.signals.Poll, false},
+
 		{"POST", oidc + "/token", d.grant.ServeRealm, true},
 		{"POST", oidc + "/token/introspect", d.introspect.ServeRealm, false},
 		{"POST", oidc + "/revoke", d.revoke.ServeRealm, true},
@@ -175,6 +182,8 @@ func endpointOf(req *http.Request) string {
 	switch {
 	case !ok:
 		return "other"
+	case strings.HasPrefix(req.Pattern, "/.well-known/ssf"):
+		return ".well-known/ssf-configuration"
 	case strings.HasPrefix(req.Pattern, "/.well-known"):
 		return ".well-known/oauth-authorization-server"
 	}

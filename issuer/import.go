@@ -421,6 +421,7 @@ func (i *Issuer) importUser(ctx context.Context, r realm.Realm, file User) error
 		i.metrics.revoke(revocation.ReasonDisabled)
 	}
 	_, err = i.users.Put(ctx, u)
+	i.streams.Signal()
 	return err
 }
 

@@ -230,7 +230,7 @@ func TestDisablingIsOneCommit(t *testing.T) {
 				d := &dying{n}
 				err := importer(t, issuer.Stores{
 					Realms: dyingRealms{stores.Realms, d}, Clients: dyingClients{stores.Clients, d}, Users: dyingUsers{stores.Users, d},
-					Sessions: dyingSessions{stores.Sessions, d}, Keys: stores.Keys,
+					Sessions: dyingSessions{stores.Sessions, d}, Keys: stores.Keys, Streams: stores.Streams,
 				}, db).Import(t.Context(), file)
 				disabled, records := standing(t, stores), recorded(t, db)
 				if disabled != (records > 0) {

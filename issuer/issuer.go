@@ -34,6 +34,8 @@ import (
 	"github.com/tegata/tegata/issuer/receiver"
 	"github.com/tegata/tegata/issuer/revoke"
 	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/signals"
+	"github.com/tegata/tegata/issuer/stream"
 	"github.com/tegata/tegata/issuer/theme"
 	"github.com/tegata/tegata/issuer/token"
 	"github.com/tegata/tegata/issuer/user"
@@ -57,6 +59,7 @@ type Stores struct {
 	Users    user.Store
 	Sessions session.Store
 	Keys     keys.Store
+	Streams  stream.Store
 }
 
 // Config configures an Issuer. Fields without a default are required.
@@ -146,7 +149,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	s := c.Stores
-	if s.Realms == nil || s.Clients == nil || s.Users == nil || s.Sessions == nil || s.Keys == nil {
+	if s.Realms == nil || s.Clients == nil || s.Users == nil || s.Sessions == nil || s.Keys == nil || s.Streams == nil {
 		return c, errors.New("every store is required")
 	}
 	if c.WatchSource == nil {
@@ -199,6 +202,8 @@ type Issuer struct {
 	upstream  *watch.Upstream
 	messenger *backchannel.Messenger
 	receivers *receiver.Receivers
+	streams   *stream.Streams
+	signals   *signals.Signals
 	metrics   *metrics
 	handler   http.Handler
 }
@@ -213,7 +218,7 @@ func New(c Config) (*Issuer, error) {
 		c:       c,
 		realms:  realm.New(c.Stores.Realms, c.BaseURL),
 		clients: client.New(c.Stores.Clients),
-		users:   user.New(c.Stores.Users),
+		users:   user.New(c.Stores.Users, c.Now),
 		claims:  new(claims.Maker),
 	}
 	i.realms.Alias(c.MutualTLSURL)
@@ -228,7 +233,12 @@ func New(c Config) (*Issuer, error) {
 	if i.secrets, err = clientauth.NewSecrets(c.Rand, append([][]byte{c.Seal}, c.OtherSeals...)...); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
-	if i.sessions, err = session.New(session.Config{Store: c.Stores.Sessions, Now: c.Now, Rand: c.Rand, Logger: c.Logger, Changes: c.Changes}); err != nil {
+	if i.streams, err = stream.New(stream.Config{Store: c.Stores.Streams, Now: c.Now, Rand: c.Rand, Seals: append([][]byte{c.Seal}, c.OtherSeals...)}); err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	if i.sessions, err = session.New(session.Config{
+		Store: c.Stores.Sessions, Now: c.Now, Rand: c.Rand, Logger: c.Logger, Changes: c.Changes, Announced: i.streams.Signal,
+	}); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
 	if i.tokens, err = token.New(token.Config{Keys: i.keys, Now: c.Now, Rand: c.Rand}); err != nil {
@@ -252,6 +262,13 @@ func New(c Config) (*Issuer, error) {
 			return nil, fmt.Errorf("issuer: %w", err)
 		}
 	}
+	i.signals, err = signals.New(signals.Config{
+		Streams: i.streams, Clients: i.clients, Realms: i.realms, Tokens: i.tokens, Claims: i.claims, Authorize: i.authorizeCall,
+		HTTP: c.HTTP, Logger: c.Logger, Told: i.metrics.signal,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
 	if i.receivers, err = i.newReceivers(); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
@@ -272,6 +289,7 @@ type doors struct {
 	discovery  *discovery.Handler
 	login      *login.Handler
 	logout     *logout.Handler
+	signals    *signals.Signals
 }
 
 // newDoors is the wiring.
@@ -302,7 +320,7 @@ func (i *Issuer) newDoors() (*doors, error) {
 		return nil, err
 	}
 
-	var d doors
+	d := doors{signals: i.signals}
 	var errs [6]error
 	d.grant, errs[0] = grant.New(grant.Config{
 		Clients: callers, Directory: i.clients, People: people, Sessions: i.sessions, Tokens: i.tokens, Users: i.users, Proofs: proofs, Claims: i.claims,
@@ -368,6 +386,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 	g.Go(func() error { return i.sweep(ctx) })
 	g.Go(func() error { return i.messenger.Run(ctx) })
 	g.Go(func() error { return i.receivers.Run(ctx) })
+	g.Go(func() error { return i.signals.Run(ctx) })
 	return g.Wait()
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tegata/tegata/issuer/backchannel"
 	"github.com/tegata/tegata/issuer/receiver"
+	"github.com/tegata/tegata/issuer/signals"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -18,6 +19,7 @@ type metrics struct {
 	pending     prometheus.Counter
 	logouts     *prometheus.CounterVec
 	heard       *prometheus.CounterVec
+	signals     *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -40,11 +42,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		heard: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tegata_issuer_foreign_statements_total", Help: "Logouts, events and calls about another issuer's tokens, by what became of them.",
 		}, []string{"receiver", "by", "result"}),
+		signals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tegata_issuer_events_total", Help: "Security events to clients' streams by result.",
+		}, []string{"result"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.minted, m.revocations, m.pending, m.logouts, m.heard} {
+	for _, c := range []prometheus.Collector{m.requests, m.minted, m.revocations, m.pending, m.logouts, m.heard, m.signals} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -61,6 +66,8 @@ func (m *metrics) mint(grant string) { m.minted.WithLabelValues(grant).Inc() }
 func (m *metrics) revoke(why revocation.Reason) { m.revocations.WithLabelValues(string(why)).Inc() }
 
 func (m *metrics) tell(result backchannel.Result) { m.logouts.WithLabelValues(string(result)).Inc() }
+
+func (m *metrics) signal(result signals.Result) { m.signals.WithLabelValues(string(result)).Inc() }
 
 func (m *metrics) hear(source string, by receiver.By, result receiver.Result) {
 	m.heard.WithLabelValues(source, string(by), string(result)).Inc()

@@ -23,7 +23,9 @@ func (i *Issuer) newReceivers() (*receiver.Receivers, error) {
 		}
 	}
 	return receiver.New(receiver.Config{
-		Sources: i.c.Receivers, Sessions: i.sessions, Authorize: i.authorizeCall, Counted: i.metrics.hear,
+		Sources: i.c.Receivers, Sessions: i.sessions, Authorize: func(req *http.Request, realm, scope string) (string, error) {
+			return i.authorizeCall(req, realm, scope)
+		}, Counted: i.metrics.hear,
 		Revoked: func(w http.ResponseWriter, req *http.Request, rev revocation.Revision, why revocation.Reason) {
 			if w == nil { // nobody waits for it
 				i.metrics.revoke(why)
@@ -46,9 +48,9 @@ func (i *Issuer) foreignOf(realmName string) []string {
 	return all
 }
 
-// authorizeCall returns the client whose token, with a scope, of a realm is on
-// a request.
-func (i *Issuer) authorizeCall(req *http.Request, realmName, scope string) (string, error) {
+// authorizeCall returns the client whose token, with one of the scopes, of a
+// realm is on a request.
+func (i *Issuer) authorizeCall(req *http.Request, realmName string, scopes ...string) (string, error) {
 	fields := req.Header.Values("Authorization")
 	var compact string
 	if len(fields) == 1 {
@@ -60,12 +62,12 @@ func (i *Issuer) authorizeCall(req *http.Request, realmName, scope string) (stri
 	if compact == "" {
 		return "", challenge(http.StatusUnauthorized, "", "", nil)
 	}
-	r, read, err := i.readScoped(req.Context(), compact, scope)
+	r, read, err := i.readScoped(req.Context(), compact, scopes...)
 	switch {
 	case status.Code(err) == codes.Unavailable:
 		return "", oauth.ServerError(err)
 	case status.Code(err) == codes.PermissionDenied:
-		return "", challenge(http.StatusForbidden, "insufficient_scope", "The token lacks scope "+scope, nil)
+		return "", challenge(http.StatusForbidden, "insufficient_scope", "The token lacks scope "+strings.Join(scopes, " or "), nil)
 	case err == nil && r.Name != realmName:
 		err = errors.New("token of another realm")
 	case err == nil && read.Binding != session.Binding{}:

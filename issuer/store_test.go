@@ -14,6 +14,7 @@ import (
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/sqlstore"
+	"github.com/tegata/tegata/issuer/stream"
 	"github.com/tegata/tegata/issuer/user"
 	"github.com/tegata/tegata/revocation"
 )
@@ -49,6 +50,7 @@ func storesOf(db *sqlstore.DB) issuer.Stores {
 		Realms: twiceOf[realm.View, realm.Tx](db.Realms()), Clients: twiceOf[client.View, client.Tx](db.Clients()),
 		Users:    twiceOf[user.View, user.Tx](db.Users()),
 		Sessions: twiceRevoking[session.View, session.Tx]{db.Sessions()}, Keys: twiceRevoking[keys.View, keys.Tx]{db.Keys()},
+		Streams: twiceOf[stream.View, stream.Tx](db.Streams()),
 	}
 }
 

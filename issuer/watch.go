@@ -137,8 +137,8 @@ func bearer(ctx context.Context) (string, bool) {
 	return compact, ok && strings.EqualFold(scheme, "Bearer")
 }
 
-// readScoped returns a live access token with a scope, and its realm.
-func (i *Issuer) readScoped(ctx context.Context, compact, scope string) (realm.Realm, token.Read, error) {
+// readScoped returns a live access token with one of the scopes, and its realm.
+func (i *Issuer) readScoped(ctx context.Context, compact string, scopes ...string) (realm.Realm, token.Read, error) {
 	r, err := i.realmOf(ctx, compact)
 	if err != nil {
 		return realm.Realm{}, token.Read{}, err
@@ -151,8 +151,9 @@ func (i *Issuer) readScoped(ctx context.Context, compact, scope string) (realm.R
 	if err != nil || read.Kind != token.Access || read.Expired {
 		return realm.Realm{}, token.Read{}, errBadToken
 	}
-	if !slices.Contains(strings.Fields(read.Scope), scope) {
-		return realm.Realm{}, token.Read{}, status.Error(codes.PermissionDenied, "token lacks scope "+scope)
+	has := strings.Fields(read.Scope)
+	if !slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(has, s) }) {
+		return realm.Realm{}, token.Read{}, status.Error(codes.PermissionDenied, "token lacks scope "+strings.Join(scopes, " or "))
 	}
 	err = i.sessions.Alive(ctx, session.Subject{Realm: r, Token: read.Token})
 	var dead *session.Dead

@@ -47,5 +47,5 @@ func openPostgres(ctx context.Context, c storeConfig, log *slog.Logger) (*sqlsto
 
 // stores hands out the aggregates' stores of one database.
 func stores(db *sqlstore.DB) issuer.Stores {
-	return issuer.Stores{Realms: db.Realms(), Clients: db.Clients(), Users: db.Users(), Sessions: db.Sessions(), Keys: db.Keys()}
+	return issuer.Stores{Realms: db.Realms(), Clients: db.Clients(), Users: db.Users(), Sessions: db.Sessions(), Keys: db.Keys(), Streams: db.Streams()}
 }

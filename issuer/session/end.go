@@ -63,6 +63,7 @@ func (s *Sessions) EndClientSession(ctx context.Context, r realm.Realm, sid, cli
 	if err != nil {
 		return 0, outcome(err, "ending a client session")
 	}
+	s.signal()
 	s.log(ctx, r, rev, why, "sid", sid, "client", clientID)
 	return rev, nil
 }
@@ -86,6 +87,7 @@ func (s *Sessions) EndFamily(ctx context.Context, r realm.Realm, sid, clientID, 
 	if err != nil {
 		return 0, outcome(err, "ending a client session")
 	}
+	s.signal()
 	s.log(ctx, r, rev, why, "sid", sid, "client", clientID, "family", familyID)
 	return rev, nil
 }
@@ -115,6 +117,9 @@ func endClientSession(tx Tx, r realm.Realm, sid, clientID string, why revocation
 
 func endUserSession(tx Tx, r realm.Realm, u UserSession, why revocation.Reason, now time.Time) error {
 	if err := notify(tx, u, why, now); err != nil {
+		return err
+	}
+	if err := announce(tx, u, now); err != nil {
 		return err
 	}
 	if err := tx.DeleteUserSession(u.ID); err != nil {
@@ -169,6 +174,9 @@ func (s *Sessions) EndUser(ctx context.Context, r realm.Realm, userID string, wh
 			}
 		}
 		if err := tx.DeleteUserSessionsOf(r.ID, userID); err != nil {
+			return Standing{}, err
+		}
+		if err := announceUser(tx, r, userID, why, now); err != nil {
 			return Standing{}, err
 		}
 		return tx.RealmStanding(r.ID) // no mark is kept for each user

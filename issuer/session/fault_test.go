@@ -8,6 +8,7 @@ import (
 
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/revocation"
+	"github.com/tegata/tegata/revocation/ssf"
 )
 
 var errFault = errors.New("the disk is gone")
@@ -158,6 +159,10 @@ func (t faultyTx) DeleteConsent(realmID, userID, clientID string) error {
 }
 
 func (t faultyTx) PutNotice(n session.Notice) error { return t.do(t.tx.PutNotice(n)) }
+
+func (t faultyTx) Announce(realmID string, e ssf.Event) error {
+	return t.do(t.tx.Announce(realmID, e))
+}
 
 func (t faultyTx) DeleteNotice(sid, clientID string) error {
 	return t.do(t.tx.DeleteNotice(sid, clientID))

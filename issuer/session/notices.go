@@ -68,6 +68,7 @@ func (s *Sessions) signal() {
 	case s.notices <- struct{}{}:
 	default:
 	}
+	s.announced()
 }
 
 // TakeNotices takes up to limit notices that are due. They are the caller's

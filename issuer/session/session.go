@@ -138,6 +138,10 @@ type Config struct {
 	// Changes is raised by the store with each commit that changes a realm or
 	// client or kills all of one; nil: MintPoint reads the store each time.
 	Changes func() uint64
+
+	// Announced is called, after a commit, when event streams may have something
+	// new; nil: nobody is in a hurry.
+	Announced func()
 }
 
 // Sessions opens, touches, rotates and ends sessions, and says whether a
@@ -149,6 +153,8 @@ type Sessions struct {
 	logger  *slog.Logger
 	notices chan struct{}
 	points  *recent.Cache[pointKey, point]
+
+	announced func()
 }
 
 // New checks the configuration.
@@ -159,8 +165,12 @@ func New(c Config) (*Sessions, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Announced == nil {
+		c.Announced = func() {}
+	}
 	return &Sessions{
-		store: c.Store, clock: c.Now, rand: c.Rand, logger: c.Logger, notices: make(chan struct{}, 1),
+		announced: c.Announced,
+		store:     c.Store, clock: c.Now, rand: c.Rand, logger: c.Logger, notices: make(chan struct{}, 1),
 		points: recent.New[pointKey, point](c.Changes, c.Now),
 	}, nil
 }

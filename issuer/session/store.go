@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tegata/tegata/revocation"
+	"github.com/tegata/tegata/revocation/ssf"
 )
 
 // Store keeps sessions and the revocation log. sqlstore implements it, and
@@ -88,6 +89,10 @@ type Tx interface {
 	PutConsent(Consent) error // by RealmID, UserID and ClientID
 	DeleteConsent(realmID, userID, clientID string) error
 
+	// Announce queues an event for each event stream of a realm that wants it.
+	// The subjects of its Subject are of the realm's issuer.
+	Announce(realmID string, e ssf.Event) error
+
 	// PutNotice inserts, or replaces that of the same session and client.
 	PutNotice(Notice) error
 	DeleteNotice(sid, clientID string) error
@@ -108,8 +113,8 @@ type Tx interface {
 	// is of. The rest of its row stays. What is not there is no error.
 	Disable(realmID string, t revocation.Target) error
 
-	// Sweep deletes up to limit each of single-use values, families and
-	// records that expired before now, and returns how many.
+	// Sweep deletes up to limit each of single-use values, families, records and
+	// queued events that expired before now, and returns how many.
 	Sweep(now time.Time, limit int) (int, error)
 }
 

@@ -104,6 +104,9 @@ func sweepSession(tx Tx, u UserSession, now time.Time) error {
 		if err := notify(tx, u, why, now); err != nil {
 			return err
 		}
+		if err := announce(tx, u, now); err != nil {
+			return err
+		}
 	}
 	if err := tx.DeleteUserSession(u.ID); err != nil || !u.MaxAccessExp.Add(leeway).After(now) {
 		return err

@@ -365,6 +365,7 @@ func (t *tx) Sweep(now time.Time, limit int) (int, error) {
 	for _, query := range []string{
 		`DELETE FROM single_use WHERE hash IN (SELECT hash FROM single_use WHERE expires < $1 LIMIT $2)`,
 		`DELETE FROM refresh_family WHERE id IN (SELECT id FROM refresh_family WHERE expires < $1 LIMIT $2)`,
+		`DELETE FROM event_queue WHERE (stream_id, id) IN (SELECT stream_id, id FROM event_queue WHERE expires < $1 LIMIT $2)`,
 		`DELETE FROM revocation WHERE revision IN (SELECT revision FROM revocation WHERE expires < $1 LIMIT $2)`,
 	} {
 		done, err := t.q.ExecContext(t.ctx, query, now.UnixMicro(), limit)

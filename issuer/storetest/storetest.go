@@ -16,6 +16,7 @@ import (
 	"github.com/tegata/tegata/issuer/keys"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/session"
+	"github.com/tegata/tegata/issuer/stream"
 	"github.com/tegata/tegata/issuer/user"
 	"github.com/tegata/tegata/revocation"
 )
@@ -27,6 +28,7 @@ type Store interface {
 	Users() user.Store
 	Sessions() session.Store
 	Keys() keys.Store
+	Streams() stream.Store
 	Log
 	Replicas
 }
@@ -48,6 +50,7 @@ func Run(t *testing.T, open func(testing.TB) Store) {
 		{"Aggregates", aggregateTests},
 		{"Sessions", sessionTests},
 		{"Log", logTests},
+		{"Streams", streamTests},
 		{"Replicas", replicaTests},
 		{"Together", togetherTests},
 	} {

@@ -13,12 +13,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/tegata/tegata/issuer/realm"
+	"github.com/tegata/tegata/revocation/ssf"
 )
 
 // ErrNotFound is returned when no such user exists.
@@ -58,6 +60,9 @@ type View interface {
 type Tx interface {
 	View
 	PutUser(User) error // replaces the user of that realm and username, who keeps the ID
+
+	// Announce queues an event, as in session.Tx.
+	Announce(realmID string, e ssf.Event) error
 }
 
 // Limits on what is stored, in bytes.
@@ -69,10 +74,13 @@ const (
 )
 
 // Users is the service that doors use.
-type Users struct{ store Store }
+type Users struct {
+	store Store
+	now   func() time.Time
+}
 
 // New returns the service.
-func New(s Store) *Users { return &Users{store: s} }
+func New(s Store, now func() time.Time) *Users { return &Users{store: s, now: now} }
 
 // ByUsername returns the user, also when disabled. Case does not matter.
 func (u *Users) ByUsername(ctx context.Context, r realm.Realm, username string) (User, error) {
@@ -114,6 +122,9 @@ func (u *Users) Put(ctx context.Context, user User) (User, error) {
 		switch {
 		case err == nil:
 			user.ID = old.ID
+			if err := announce(tx, old, user, u.now()); err != nil {
+				return err
+			}
 		case errors.Is(err, ErrNotFound):
 			user.ID = fresh
 		default:

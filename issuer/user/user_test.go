@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tegata/tegata/issuer/realm"
 )
@@ -56,7 +57,7 @@ func (s unasked) Write(context.Context, func(Tx) error) error {
 
 func TestWhatCannotBeThereIsNotLookedFor(t *testing.T) {
 	t.Parallel()
-	users := New(unasked{t})
+	users := New(unasked{t}, time.Now)
 	for _, name := range []string{"", " alice", "a\x00", "\xff", strings.Repeat("a", maxUsername+1)} {
 		if _, err := users.ByUsername(t.Context(), realm.Realm{}, name); !errors.Is(err, ErrNotFound) {
 			t.Errorf("username %q: got %v", name, err)

@@ -18,3 +18,9 @@ const (
 	CredentialCompromise = riscEvent + "credential-compromise"
 	SessionsRevoked      = riscEvent + "sessions-revoked"
 )
+
+// The ways in which events are delivered (SSF 1.0 §6).
+const (
+	DeliveryPush = "urn:ietf:rfc:8935"
+	DeliveryPoll = "urn:ietf:rfc:8936"
+)

@@ -55,7 +55,9 @@ type Event struct {
 	// §2.2, else when the token was issued; never later than that.
 	At         time.Time
 	ChangeType string // change_type of a credential-change (CAEP 1.0 §3.3)
-	State      string // state of a verification (SSF 1.0 §8.1.4)
+	// CredentialType is credential_type of a credential-change or -compromise.
+	CredentialType string
+	State          string // state of a verification (SSF 1.0 §8.1.4)
 }
 
 // Subject is whom an event is about (RFC 9493, SSF 1.0 §3). Of a simple subject
@@ -117,6 +119,7 @@ func (r *reader) event(t Token, name string, body, claims map[string]any) Event 
 		e.At = t.IssuedAt
 	}
 	e.ChangeType, _ = body["change_type"].(string)
+	e.CredentialType, _ = body["credential_type"].(string)
 	e.State, _ = body["state"].(string)
 	subject, ok := claims["sub_id"].(map[string]any)
 	if !ok {

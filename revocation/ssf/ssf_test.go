@@ -130,6 +130,57 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// TestWhatIsWrittenIsRead: the events that we send say to ourselves, as a
+// receiver, what they are to say to others.
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		event ssf.Event
+		want  string
+	}{
+		{ssf.Event{Type: ssf.SessionRevoked, Subject: ssf.OfSession("S", "U")}, "session S 900 logout"},
+		{ssf.Event{Type: ssf.SessionRevoked, Subject: ssf.OfPerson("U")}, "subject U 900 logout"},
+		{ssf.Event{Type: ssf.TokenClaimsChange, Subject: ssf.OfPerson("U")}, "subject U 900 claims"},
+		{ssf.Event{Type: ssf.CredentialChange, Subject: ssf.OfPerson("U"), ChangeType: "update", CredentialType: "password"}, "subject U 900 credential"},
+		{ssf.Event{Type: ssf.AccountDisabled, Subject: ssf.OfPerson("U")}, "subject U 900 disabled"},
+		{ssf.Event{Type: ssf.Verification, Subject: ssf.Subject{Format: ssf.FormatOpaque, ID: "stream"}, State: "x"}, "control"},
+	} {
+		tt.event.At = time.Unix(900, 0)
+		sent := ssf.Token{Issuer: iss, ID: "J", IssuedAt: time.Unix(1000, 0), Audience: []string{"client"}, Events: []ssf.Event{tt.event}}
+		payload, err := sent.Payload()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := ssf.Read(payload)
+		if err != nil {
+			t.Errorf("%s: %v", payload, err)
+			continue
+		}
+		if got := said(ssf.Mapping{Issuer: iss}.Records(read.Events[0])); got != tt.want || read.ID != "J" || !slices.Equal(read.Audience, sent.Audience) {
+			t.Errorf("%s: %s, want %s", payload, got, tt.want)
+		}
+		if read.Events[0].State != tt.event.State || read.Events[0].CredentialType != tt.event.CredentialType {
+			t.Errorf("%s: %+v", payload, read.Events[0])
+		}
+	}
+	if _, err := (ssf.Token{}).Payload(); err == nil {
+		t.Error("a token without an event was written")
+	}
+}
+
+// TestAPersonIsNamedAsTheyAreKnown, wherever in a subject they stand.
+func TestAPersonIsNamedAsTheyAreKnown(t *testing.T) {
+	t.Parallel()
+	before := ssf.OfSession("U", "U")
+	after := before.Known(func(sub string) string { return "pairwise " + sub })
+	if got := after.Parts["user"].ID; got != "pairwise U" {
+		t.Errorf("person %q", got)
+	}
+	if after.Parts["session"].ID != "U" || before.Parts["user"].ID != "U" {
+		t.Errorf("%+v of %+v: what is no person, or not ours, was changed", after, before)
+	}
+}
+
 // FuzzRead: whatever a payload holds, its records can be kept and sent: no
 // watcher must stop at one (see revocation/watch).
 func FuzzRead(f *testing.F) {
