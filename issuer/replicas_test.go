@@ -15,6 +15,7 @@ import (
 	"github.com/tegata/tegata/issuer"
 	"github.com/tegata/tegata/issuer/keys"
 	"github.com/tegata/tegata/issuer/sqlstore"
+	"github.com/tegata/tegata/revocation"
 )
 
 // startTwo starts two issuers on one PostgreSQL database, as replicas behind
@@ -26,7 +27,7 @@ func startTwo(t *testing.T) (a, b *server) {
 	var wg sync.WaitGroup
 	for i := range both {
 		db := openConfig(t, sqlstore.Config{Postgres: sqlstore.Postgres{URL: database}})
-		wg.Go(func() { both[i] = setup{db: db, clock: clock, change: asReplica}.start(t) })
+		wg.Go(func() { both[i] = setup{db: db, clock: clock, change: asReplica(db)}.start(t) })
 	}
 	wg.Wait()
 	if both[0] == nil || both[1] == nil {
@@ -35,8 +36,10 @@ func startTwo(t *testing.T) (a, b *server) {
 	return both[0], both[1]
 }
 
-// asReplica gives it the name that both have.
-func asReplica(c *issuer.Config) { c.BaseURL = "http://id.example" }
+// asReplica gives it the name that both have, and where it finds the other.
+func asReplica(db *sqlstore.DB) func(*issuer.Config) {
+	return func(c *issuer.Config) { c.BaseURL, c.Replicas = "http://id.example", db }
+}
 
 // on is the same browser at another replica. Its cookies go with it: they do
 // not know ports.
@@ -217,6 +220,30 @@ func TestANewKeyIsKnownToTheOther(t *testing.T) {
 	}
 	if !two.active(token) {
 		t.Error("the other does not take it")
+	}
+}
+
+// TestARevocationAtOneIsInForceAtTheOther: who watches the one has applied what
+// was revoked at the other when that answers, and the answer says so.
+func TestARevocationAtOneIsInForceAtTheOther(t *testing.T) {
+	t.Parallel()
+	one, two := startTwo(t)
+	set := two.watched(t)
+	for range 5 {
+		token := one.clientToken("orders:read")
+		status, header, _ := one.call("revoke", url.Values{"token": {token}}, basic("svc"))
+		if status != http.StatusOK || header.Get(issuer.HeaderApplied) != "1" || header.Get(issuer.HeaderPending) != "" {
+			t.Fatalf("%d, %v", status, header)
+		}
+		claims := payloadOf(t, token)
+		view := set.Begin()
+		_, dead := view.Revoked(revocation.Token{
+			Issuer: "http://id.example/realms/demo", ID: claims["jti"].(string), Client: "svc", HasRev: true, Rev: revocation.Revision(claims["rev"].(float64)),
+		})
+		view.End()
+		if !dead {
+			t.Error("alive where the other is watched, after the answer")
+		}
 	}
 }
 
