@@ -38,6 +38,7 @@ type peers struct {
 	lease   *lease             // what own is good for; nil before the first beat
 	since   time.Time          // when the beats became unbroken
 	others  map[string]other
+	read    time.Time                           // when the rows were last read, at the latest
 	surveys struct{ asked, begun, done uint64 } // of the rows: a result counts for who asked before it began
 }
 
@@ -81,9 +82,9 @@ func (p *peers) saw(rows []revocation.Replica, now time.Time) {
 }
 
 // outcome adds to o what the others say of a revision.
-func (p *peers) outcome(o *revocation.Outcome, epoch revocation.Epoch, since, now time.Time) (pending bool) {
+func (p *peers) outcome(o *revocation.Outcome, epoch revocation.Epoch, since time.Time) (pending bool) {
 	for _, r := range p.others {
-		live := r.end().After(now)
+		live := r.end().After(p.read) // who has not looked since cannot know
 		if !live && !r.end().After(since) {
 			continue // it had ended before
 		}
@@ -254,7 +255,7 @@ func (u *Upstream) beat(ctx context.Context, r revocation.Replica) error {
 func (u *Upstream) survey(ctx context.Context) error {
 	u.mu.Lock()
 	u.peers.surveys.begun++
-	round := u.peers.surveys.begun
+	round, began := u.peers.surveys.begun, u.c.Now()
 	u.mu.Unlock()
 	rows, err := u.c.Replicas.Replicas(ctx)
 	if err != nil {
@@ -262,7 +263,7 @@ func (u *Upstream) survey(ctx context.Context) error {
 	}
 	u.mu.Lock()
 	u.peers.saw(rows, u.c.Now())
-	u.peers.surveys.done = round
+	u.peers.surveys.done, u.peers.read = round, began
 	dead := u.peers.dead(u.c.Now())
 	u.announce()
 	u.mu.Unlock()

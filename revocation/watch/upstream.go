@@ -431,7 +431,7 @@ const unasked = "(other replicas have not been asked)"
 // does not suffice. The caller holds the mutex.
 func (u *Upstream) lookAround(w *wait, o *revocation.Outcome) {
 	asked := &u.peers.surveys
-	w.others = u.peers.outcome(o, u.epoch, w.since, u.c.Now())
+	w.others = u.peers.outcome(o, u.epoch, w.since)
 	if asked.done <= w.survey {
 		o.Pending, w.others = append(o.Pending, unasked), true
 	}
