@@ -130,6 +130,8 @@ func TestEventStreamsAreTheirClients(t *testing.T) {
 		{"without its id", manage, "PUT", "streams", `{}`, 400, "error", "invalid_request"},
 		{"status", read, "GET", "status?stream_id=" + id, "", 200, "status", "enabled"},
 		{"paused", manage, "POST", "status", `{"stream_id":"` + id + `","status":"paused","reason":"tired"}`, 200, "reason", "tired"},
+		{"of one subject", manage, "POST", "status", `{"stream_id":"` + id + `","status":"disabled","subject":{"format":"opaque","id":"U"}}`, 400, "error", "invalid_request"},
+		{"that of one subject", read, "GET", "status?stream_id=" + id + "&subject=x", "", 404, "error", "not_found"},
 		{"no such status", manage, "POST", "status", `{"stream_id":"` + id + `","status":"asleep"}`, 400, "error", "invalid_request"},
 		{"status with ssf.read", read, "POST", "status", `{"stream_id":"` + id + `","status":"enabled"}`, 403, "error", "insufficient_scope"},
 		{"no such method", manage, "PATCH", "streams", `{"stream_id":"` + id + `","delivery":{"method":"mail"}}`, 400, "error", "invalid_request"},
@@ -234,7 +236,12 @@ func TestEventsArePushedUntilTheyAreTaken(t *testing.T) {
 		t.Helper()
 		var got []string
 		for range kinds {
-			set := read(next())
+			p := next()
+			set := read(p)
+			_, payload, _ := jose.Unverified(p.set)
+			if !strings.Contains(string(payload), `"reason_admin":{"en":"`) { // as the interoperability profile of CAEP has it
+				t.Errorf("%s: no reason in %s", what, payload)
+			}
 			records, _ := m.Records(set.Events[0])
 			for _, r := range records {
 				got = append(got, fmt.Sprintf("%s %d", strings.TrimPrefix(set.Events[0].Type, "https://schemas.openid.net/secevent/"), r.Target.Kind))

@@ -119,7 +119,7 @@ func endUserSession(tx Tx, r realm.Realm, u UserSession, why revocation.Reason, 
 	if err := notify(tx, u, why, now); err != nil {
 		return err
 	}
-	if err := announce(tx, u, now); err != nil {
+	if err := announce(tx, u, why, now); err != nil {
 		return err
 	}
 	if err := tx.DeleteUserSession(u.ID); err != nil {

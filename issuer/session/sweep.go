@@ -104,7 +104,7 @@ func sweepSession(tx Tx, u UserSession, now time.Time) error {
 		if err := notify(tx, u, why, now); err != nil {
 			return err
 		}
-		if err := announce(tx, u, now); err != nil {
+		if err := announce(tx, u, why, now); err != nil {
 			return err
 		}
 	}

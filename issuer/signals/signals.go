@@ -272,7 +272,7 @@ func (s *Signals) Status(w http.ResponseWriter, req *http.Request, r realm.Realm
 		return
 	}
 	st, err := s.c.Streams.Of(req.Context(), r, clientID)
-	if err == nil && st.ID != req.URL.Query().Get("stream_id") {
+	if query := req.URL.Query(); err == nil && (st.ID != query.Get("stream_id") || query.Has("subject")) {
 		err = stream.ErrNotFound
 	}
 	if err != nil {
@@ -284,9 +284,15 @@ func (s *Signals) Status(w http.ResponseWriter, req *http.Request, r realm.Realm
 
 func (s *Signals) setStatus(w http.ResponseWriter, req *http.Request, r realm.Realm) {
 	clientID, err := s.c.Authorize(req, r.Name, Manage)
-	var q status
+	var q struct {
+		status
+		Subject json.RawMessage `json:"subject"`
+	}
 	if err == nil {
 		err = readBody(req, &q)
+	}
+	if err == nil && q.Subject != nil { // else the whole stream would stop for one
+		err = oauth.InvalidRequest("the status of a subject cannot be set: streams are about all of them")
 	}
 	if err == nil && (q.Status != stream.Enabled && q.Status != stream.Paused && q.Status != stream.Disabled || len(q.Reason) > maxText) {
 		err = oauth.InvalidRequest("status must be enabled, paused or disabled")

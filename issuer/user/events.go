@@ -13,7 +13,7 @@ import (
 func announce(tx Tx, before, after User, now time.Time) error {
 	if claimed(before) != claimed(after) || !reflect.DeepEqual(before.Roles, after.Roles) ||
 		!reflect.DeepEqual(before.Groups, after.Groups) || !reflect.DeepEqual(before.Attributes, after.Attributes) {
-		if err := tx.Announce(after.RealmID, ssf.Event{Type: ssf.TokenClaimsChange, Subject: ssf.OfPerson(after.ID), At: now}); err != nil {
+		if err := tx.Announce(after.RealmID, ssf.Event{Type: ssf.TokenClaimsChange, Subject: ssf.OfPerson(after.ID), At: now, Reason: "user changed"}); err != nil {
 			return err
 		}
 	}
@@ -25,7 +25,7 @@ func announce(tx Tx, before, after User, now time.Time) error {
 		change = "create"
 	}
 	return tx.Announce(after.RealmID, ssf.Event{
-		Type: ssf.CredentialChange, Subject: ssf.OfPerson(after.ID), At: now, ChangeType: change, CredentialType: "password",
+		Type: ssf.CredentialChange, Subject: ssf.OfPerson(after.ID), At: now, ChangeType: change, CredentialType: "password", Reason: "password changed",
 	})
 }
 

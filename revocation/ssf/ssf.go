@@ -57,7 +57,10 @@ type Event struct {
 	ChangeType string // change_type of a credential-change (CAEP 1.0 §3.3)
 	// CredentialType is credential_type of a credential-change or -compromise.
 	CredentialType string
-	State          string // state of a verification (SSF 1.0 §8.1.4)
+	// Reason is why it happened, for administrators, in English: reason_admin
+	// (CAEP 1.0 §2). It is written, and not read.
+	Reason string
+	State  string // state of a verification (SSF 1.0 §8.1.4)
 }
 
 // Subject is whom an event is about (RFC 9493, SSF 1.0 §3). Of a simple subject

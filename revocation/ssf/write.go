@@ -31,6 +31,9 @@ func (t Token) Payload() ([]byte, error) {
 			body[name] = value
 		}
 	}
+	if e.Reason != "" {
+		body["reason_admin"] = map[string]string{"en": e.Reason}
+	}
 	if e.Type == TokenClaimsChange {
 		body["claims"] = map[string]any{} // required (CAEP 1.0 §3.2); what changed is not for everybody
 	}
