@@ -285,7 +285,13 @@ type Open struct {
 	Revision uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
 	// True for a relay: revision is what it has in force itself. What the
 	// watchers below it have acknowledged, it says in an Ack.
-	Relay         bool `protobuf:"varint,7,opt,name=relay,proto3" json:"relay,omitempty"`
+	Relay bool `protobuf:"varint,7,opt,name=relay,proto3" json:"relay,omitempty"`
+	// True for an observer: it shows what is revoked and lets no token pass, so
+	// that no revocation waits for it and no outcome counts it. It never asks for
+	// a lease: an upstream that knows this field refuses a Renew of it, and one
+	// that does not has nothing to wait for either. It says ON_STALE_DENY, and
+	// may acknowledge what it has shown. Not together with relay.
+	Observer      bool `protobuf:"varint,8,opt,name=observer,proto3" json:"observer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -365,6 +371,13 @@ func (x *Open) GetRevision() uint64 {
 func (x *Open) GetRelay() bool {
 	if x != nil {
 		return x.Relay
+	}
+	return false
+}
+
+func (x *Open) GetObserver() bool {
+	if x != nil {
+		return x.Observer
 	}
 	return false
 }
@@ -1173,7 +1186,7 @@ const file_revocation_proto_rawDesc = "" +
 	"\x04open\x18\x01 \x01(\v2\x1a.tegata.revocation.v1.OpenH\x00R\x04open\x12-\n" +
 	"\x03ack\x18\x02 \x01(\v2\x19.tegata.revocation.v1.AckH\x00R\x03ack\x123\n" +
 	"\x05renew\x18\x03 \x01(\v2\x1b.tegata.revocation.v1.RenewH\x00R\x05renewB\t\n" +
-	"\amessage\"\xd2\x01\n" +
+	"\amessage\"\xee\x01\n" +
 	"\x04Open\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\fR\binstance\x128\n" +
@@ -1181,7 +1194,8 @@ const file_revocation_proto_rawDesc = "" +
 	"\aissuers\x18\x04 \x03(\tR\aissuers\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x06 \x01(\x04R\brevision\x12\x14\n" +
-	"\x05relay\x18\a \x01(\bR\x05relay\"h\n" +
+	"\x05relay\x18\a \x01(\bR\x05relay\x12\x1a\n" +
+	"\bobserver\x18\b \x01(\bR\bobserver\"h\n" +
 	"\x03Ack\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x12\n" +
 	"\x04held\x18\x02 \x01(\x04R\x04held\x121\n" +

@@ -114,7 +114,7 @@ func (u *Upstream) receive(st *stream, m *pb.WatchRequest) error {
 	if err != nil {
 		return err
 	}
-	if acked {
+	if acked && !st.member.observer {
 		u.announce()
 	}
 	st.poke()
@@ -162,8 +162,11 @@ func (u *Upstream) open(ctx context.Context, cancel func(error), id Identity, o 
 	if o.GetRelay() {
 		holds.acked = 0 // what is below it, it has yet to say
 	}
-	m, old := u.ledger.join(memberKey{name: id.Name, instance: string(o.GetInstance())}, st, holds)
-	m.name, m.onStale = id.Name+"/"+o.GetNode(), stale
+	if o.GetObserver() {
+		return st, u.observe(st, id, o)
+	}
+	m, old := u.ledger.join(memberKey{name: id.Name, instance: string(o.GetInstance())}, st, holds, u.c.Now())
+	m.name, m.onStale, m.relay = id.Name+"/"+o.GetNode(), stale, o.GetRelay()
 	st.member = m
 	if old != nil {
 		delete(u.streams, old)
@@ -172,6 +175,23 @@ func (u *Upstream) open(ctx context.Context, cancel func(error), id Identity, o 
 	u.streams[st] = struct{}{}
 	u.announce()
 	return st, nil
+}
+
+// observe enters a stream that enforces nothing in no book: no revocation waits
+// for it. The caller holds the mutex.
+func (u *Upstream) observe(st *stream, id Identity, o *pb.Open) error {
+	n := 0
+	for other := range u.streams {
+		if other.member.observer {
+			n++
+		}
+	}
+	if n >= maxObservers {
+		return fmt.Errorf("%w: %d observers", errFull, n)
+	}
+	st.member = &member{name: id.Name + "/" + o.GetNode(), observer: true, acked: st.cursor, held: st.cursor, stream: st}
+	u.streams[st] = struct{}{}
+	return nil
 }
 
 // await waits for the first look at the log. A relay has none yet while it
@@ -220,6 +240,8 @@ func (u *Upstream) notAhead(ctx context.Context, o *pb.Open) error {
 func checkOpen(o *pb.Open) (onStale string, err error) {
 	stale, ok := onStaleOf(o.GetOnStale())
 	switch {
+	case o.GetObserver() && (o.GetRelay() || stale != deny):
+		return "", fmt.Errorf("%w: an observer neither relays nor accepts", errBroken)
 	case !ok:
 		return "", fmt.Errorf("%w: on_stale %d", errBroken, o.GetOnStale())
 	case len(o.GetNode()) > maxName, len(o.GetInstance()) > maxInstance, len(o.GetEpoch()) > maxEpoch, len(o.GetIssuers()) > maxIssuers:
@@ -274,6 +296,9 @@ func (u *Upstream) close(st *stream) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.streams, st)
+	if st.member.observer {
+		return
+	}
 	u.ledger.leave(st.member, st, u.c.Now())
 	u.announce()
 }

@@ -77,6 +77,13 @@
 // running when its lease ends may be answered after the lease: enforcement
 // points bound decisions with a deadline far below the lease.
 //
+// # Observers
+//
+// An Observer hears what a watcher hears and lets no token pass. It says so in
+// Open and is in no ledger: nobody waits for it and no outcome counts it. It
+// never asks for a lease, so that even an upstream that does not know the word
+// has nothing to wait for.
+//
 // # What is sent
 //
 // One ring of encoded deltas holds the newest part of the log. Each stream is
@@ -103,6 +110,7 @@
 //	Relay.Run           a Watcher and an Upstream; Relay.acknowledge is the
 //	                    watcher's acknowledger
 //	relayLog            what a relay holds, under its own mutex
+//	Observer.Run        one stream at a time, a receiver and the loop
 //	follower            the watcher's state machine, pure
 //	stream, ring        the upstream's state machine, pure
 //	server.go, client.go all that knows gRPC

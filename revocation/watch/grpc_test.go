@@ -253,6 +253,7 @@ func TestMetricsShowWhereBothEndsStand(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"tegata_revocation_head": 1, "tegata_revocation_watchers": 1, "tegata_revocation_watchers_behind": 0, "tegata_revocation_watchers_leased": 1,
+		"tegata_revocation_watchers_unleased": 0, "tegata_revocation_watchers_lost": 0, "tegata_revocation_lag_revisions": 0, "tegata_revocation_lag_seconds": 0, "tegata_revocation_observers": 0,
 		"tegata_revocation_revision": 1, "tegata_revocation_records": 1, "tegata_revocation_trust": 1, "tegata_revocation_connects_total": 1,
 	} {
 		if v, ok := got[name]; !ok || v != want {

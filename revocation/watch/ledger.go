@@ -37,6 +37,9 @@ type member struct {
 	held     revocation.Revision // acked, or more for a relay whose watchers are behind
 	below    *pb.Below           // of a relay, about held; nil for others
 	leaseEnd time.Time
+	joined   time.Time // when its stream began
+	relay    bool
+	observer bool      // in no ledger: nothing waits for it, see Observer
 	stream   *stream   // nil once it is gone
 	left     time.Time // when it went
 }
@@ -54,7 +57,7 @@ type claim struct{ acked, held revocation.Revision }
 
 // join makes the stream its watcher's only one and returns the stream it
 // replaces. What the watcher holds by an older lease stays on the books.
-func (l *ledger) join(k memberKey, st *stream, c claim) (m *member, old *stream) {
+func (l *ledger) join(k memberKey, st *stream, c claim, now time.Time) (m *member, old *stream) {
 	if k.instance == "" {
 		l.serial++
 		k.serial = l.serial
@@ -65,7 +68,7 @@ func (l *ledger) join(k memberKey, st *stream, c claim) (m *member, old *stream)
 		l.members[k] = m
 	}
 	old = m.stream
-	m.stream, m.acked, m.held = st, c.acked, c.held
+	m.stream, m.acked, m.held, m.joined = st, c.acked, c.held, now
 	return m, old
 }
 

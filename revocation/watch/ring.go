@@ -2,6 +2,7 @@ package watch
 
 import (
 	"sort"
+	"time"
 
 	"github.com/tegata/tegata/revocation"
 	pb "github.com/tegata/tegata/revocation/revocationpb"
@@ -72,6 +73,23 @@ func (r *ring) after(cursor revocation.Revision) (msg *pb.WatchResponse, ok bool
 		records = append(records, b.GetDelta().GetRecords()...)
 	}
 	return delta(cursor, revocation.Revision(r.batches[j-1].GetDelta().GetRevision()), records), true
+}
+
+// committed is when the first revision above at was committed, by the clock of
+// whoever did; zero if the ring does not know.
+func (r *ring) committed(at revocation.Revision) time.Time {
+	if at < r.base {
+		return time.Time{}
+	}
+	i := sort.Search(len(r.batches), func(i int) bool { return r.batches[i].GetDelta().GetRevision() > uint64(at) })
+	for ; i < len(r.batches); i++ {
+		for _, rec := range r.batches[i].GetDelta().GetRecords() {
+			if rec.GetRevision() > uint64(at) {
+				return fromMillis(rec.GetCommittedAtMillis())
+			}
+		}
+	}
+	return time.Time{}
 }
 
 // deltas cuts records into messages, each naming the revision before it.

@@ -36,6 +36,9 @@ func (s *stream) receive(m *pb.WatchRequest, head revocation.Revision, now time.
 	case *pb.WatchRequest_Ack:
 		return s.acknowledge(m.Ack)
 	case *pb.WatchRequest_Renew:
+		if s.member.observer {
+			return false, fmt.Errorf("%w: an observer holds no lease", errBroken)
+		}
 		if len(s.renews) == maxRenews {
 			s.renews = s.renews[1:]
 		}

@@ -89,6 +89,8 @@ const (
 	openTimeout = 10 * time.Second
 	readers     = 4
 	maxMembers  = 100_000
+
+	maxObservers = 1000
 )
 
 // Errors that end a stream; server.go gives them their gRPC codes.
