@@ -177,6 +177,21 @@ func (s *Server) RegisterWatch(g grpc.ServiceRegistrar) {
 	})
 }
 
+// Revocations says what is followed, and who follows this server, for
+// operators; nil for what there is not.
+func (s *Server) Revocations() (above *watch.FollowReport, below *watch.Report) {
+	k := s.core.Load()
+	if k.watcher != nil {
+		r := k.watcher.Report()
+		above = &r
+	}
+	if k.relay != nil {
+		r := k.relay.Upstream().Report()
+		below = &r
+	}
+	return above, below
+}
+
 func (c Config) withDefaults() Config {
 	if c.Drain == 0 {
 		c.Drain = 5 * time.Second

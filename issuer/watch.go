@@ -48,6 +48,10 @@ const (
 // or plaintext on loopback.
 func (i *Issuer) RegisterWatch(s grpc.ServiceRegistrar) { i.upstream.Register(s) }
 
+// Revocations says who follows the revocations and how far each is, for
+// operators: it names every enforcement point.
+func (i *Issuer) Revocations() watch.Report { return i.upstream.Report() }
+
 // revoked waits, for as long as the caller prefers (RFC 7240) or else as
 // configured, until the watchers have applied a committed revocation, and
 // states the outcome. It is what revoke and logout call between commit and

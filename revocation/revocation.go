@@ -30,6 +30,28 @@ const (
 	KindKey           Kind = 7 // kid equals
 )
 
+// String names a kind as operators see it.
+func (k Kind) String() string {
+	switch k {
+	case KindToken:
+		return "token"
+	case KindSession:
+		return "session"
+	case KindClientSession:
+		return "client_session"
+	case KindSubject:
+		return "subject"
+	case KindClient:
+		return "client"
+	case KindIssuer:
+		return "issuer"
+	case KindKey:
+		return "key"
+	default:
+		return "unknown"
+	}
+}
+
 // Target names the tokens that a Record kills, within one issuer.
 type Target struct {
 	Kind   Kind

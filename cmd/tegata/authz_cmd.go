@@ -157,7 +157,11 @@ func serveAuthz(ctx context.Context, c authzConfig, r reloading, log *slog.Logge
 	})
 	g.Go(func() error {
 		all := prometheus.Gatherers{metrics, server}
-		return serveHTTP(inner, newHTTPServer(management(all, server.Ready), nil, log), health)
+		status := func() programStatus {
+			above, below := server.Revocations()
+			return programStatus{Program: "authz", Name: hostname(), Watcher: above, Upstream: below}
+		}
+		return serveHTTP(inner, newHTTPServer(management(all, server.Ready, status), nil, log), health)
 	})
 	err = g.Wait()
 	log.Info("authz stopped")

@@ -195,7 +195,7 @@ func (s *issuerServer) assemble(c issuerConfig, metrics prometheus.Gatherer) err
 		return err
 	}
 	s.web = newHTTPServer(s.issuer.Handler(), webTLS, s.log)
-	s.management = newHTTPServer(management(metrics, s.isReady), nil, s.log)
+	s.management = newHTTPServer(management(metrics, s.isReady, s.status), nil, s.log)
 	options := append(watch.ServerOptions(c.Watch.Lease), grpc.MaxRecvMsgSize(64<<10)) // watchers say little
 	if watchTLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(watchTLS)))
@@ -219,6 +219,11 @@ func transport(tls, proxy bool) string {
 	default:
 		return "plaintext, loopback only"
 	}
+}
+
+func (s *issuerServer) status() programStatus {
+	below := s.issuer.Revocations()
+	return programStatus{Program: "issuer", Name: hostname(), Upstream: &below}
 }
 
 func (s *issuerServer) isReady() error {

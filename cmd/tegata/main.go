@@ -38,6 +38,8 @@ type cli struct {
 	Authz   authzCmd   `cmd:"" help:"Run the authorization server that Envoy asks."`
 	Relay   relayCmd   `cmd:"" help:"Pass revocations on, from an issuer or a relay to watchers near."`
 	Revoke  revokeCmd  `cmd:"" help:"Revoke a token and say who has applied it."`
+	Status  statusCmd  `cmd:"" help:"Show who follows revocations, and how far each is."`
+	Watch   watchCmd   `cmd:"" help:"Show revocations as they come."`
 	Demo    demoCmd    `cmd:"" help:"Run everything on loopback and show what it does."`
 	Policy  policyCmd  `cmd:"" help:"Test, check, format, try and explain Rego policies."`
 	Keys    keysCmd    `cmd:"" help:"Manage signing keys."`

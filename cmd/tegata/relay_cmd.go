@@ -69,7 +69,13 @@ func serveRelay(ctx context.Context, c relayConfig, log *slog.Logger) error {
 	g.Go(func() error { return relay.Run(ctx) })
 	g.Go(func() error { return serveGRPC(ctx, below.server, below.listener) })
 	ready := func() error { return relied(relay.Watcher().Status()) }
-	g.Go(func() error { return serveHTTP(ctx, newHTTPServer(management(metrics, ready), nil, log), health) })
+	status := func() programStatus {
+		above, below := relay.Watcher().Report(), relay.Upstream().Report()
+		return programStatus{Program: "relay", Name: hostname(), Watcher: &above, Upstream: &below}
+	}
+	g.Go(func() error {
+		return serveHTTP(ctx, newHTTPServer(management(metrics, ready, status), nil, log), health)
+	})
 	err = g.Wait()
 	log.Info("relay stopped")
 	if errors.Is(err, context.Canceled) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,21 +12,32 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/tegata/tegata/revocation"
 )
 
-// freeAddress is one on which nothing listens.
+// nextPort is below what systems give to connections and to listeners on port
+// 0: between the moment that an address was found free and the program that
+// listens there, nobody takes it.
+var nextPort atomic.Int64
+
+// freeAddress is one on which nothing listens, another each time.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 18_000 + (int64(os.Getpid())*100+nextPort.Add(1))%14_000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return l.Addr().String()
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal("no address is free")
+	return ""
 }
 
 const testRealm = `

@@ -102,7 +102,7 @@ func TestRequestsUnderWayFinishAtShutdown(t *testing.T) {
 func TestManagementSaysWhyItIsNotReady(t *testing.T) {
 	t.Parallel()
 	var reason error
-	h := management(newMetrics(), func() error { return reason })
+	h := management(newMetrics(), func() error { return reason }, func() programStatus { return programStatus{} })
 	for _, row := range []struct {
 		path   string
 		reason error

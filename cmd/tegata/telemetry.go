@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -44,10 +45,10 @@ func newMetrics() *prometheus.Registry {
 	return r
 }
 
-// management serves health and metrics. ready is nil when the program can do
-// its work; its error is shown to whoever can reach this listener, so it names
-// causes and never secrets.
-func management(metrics prometheus.Gatherer, ready func() error) http.Handler {
+// management serves health, metrics and what tegata status shows. ready is nil
+// when the program can do its work; its error is shown to whoever can reach this
+// listener, so it names causes and never secrets.
+func management(metrics prometheus.Gatherer, ready func() error, status func() programStatus) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health/live", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "live")
@@ -58,6 +59,10 @@ func management(metrics prometheus.Gatherer, ready func() error) http.Handler {
 			return
 		}
 		_, _ = fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(status()) // a reader that has gone
 	})
 	// OpenMetrics, for scrapers that ask for it, has exemplars.
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))

@@ -209,3 +209,24 @@ func behind(at, head revocation.Revision) revocation.Revision {
 
 // left is how long it is until then, in seconds; 0 if it was.
 func left(end, now time.Time) float64 { return max(0, end.Sub(now).Seconds()) }
+
+// FollowReport says what a Watcher follows, for operators.
+type FollowReport struct {
+	Trust     string              `json:"trust"` // unknown, fresh or stale
+	Epoch     revocation.Epoch    `json:"epoch"`
+	Revision  revocation.Revision `json:"revision"`
+	Lease     float64             `json:"lease_seconds"`
+	LastError string              `json:"last_error,omitempty"` // why there is no stream
+	Connects  int64               `json:"connects"`
+}
+
+// Well says that what is followed can be relied on.
+func (r FollowReport) Well() bool { return r.Trust == revocation.Fresh.String() }
+
+// Report returns the state of the moment.
+func (w *Watcher) Report() FollowReport {
+	s := w.Status()
+	return FollowReport{
+		Trust: s.Trust.String(), Epoch: s.Epoch, Revision: s.Revision, Lease: left(s.LeaseEnds, w.c.Now()), LastError: s.LastError, Connects: s.Connects,
+	}
+}
