@@ -36,6 +36,7 @@ const maxUserID = 64
 // in the same commit. A crash half-way leaves a part of the file imported; the
 // next import does the rest.
 func (i *Issuer) Import(ctx context.Context, file Realm) error {
+	ctx = revocation.By(ctx, revocation.ActorImport)
 	file, omitted := file.without()
 	if err := file.check(); err != nil {
 		return err

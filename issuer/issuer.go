@@ -41,6 +41,7 @@ import (
 	"github.com/tegata/tegata/issuer/user"
 	"github.com/tegata/tegata/issuer/userauth"
 	"github.com/tegata/tegata/issuer/userinfo"
+	"github.com/tegata/tegata/revocation"
 	"github.com/tegata/tegata/revocation/watch"
 )
 
@@ -200,6 +201,7 @@ type Issuer struct {
 	claims    *claims.Maker
 	secrets   *clientauth.Secrets
 	upstream  *watch.Upstream
+	trail     *trail
 	messenger *backchannel.Messenger
 	receivers *receiver.Receivers
 	streams   *stream.Streams
@@ -256,6 +258,9 @@ func New(c Config) (*Issuer, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	if i.trail, err = newTrail(c.WatchSource, i.upstream, c.Logger, c.Now, c.Metrics); err != nil {
+		return nil, fmt.Errorf("issuer: registering metrics: %w", err)
 	}
 	if c.Metrics != nil {
 		if err := i.upstream.RegisterMetrics(c.Metrics); err != nil {
@@ -383,6 +388,7 @@ func (i *Issuer) Handler() http.Handler { return i.handler }
 func (i *Issuer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return i.upstream.Run(ctx) })
+	g.Go(func() error { return i.trail.run(ctx) })
 	g.Go(func() error { return i.sweep(ctx) })
 	g.Go(func() error { return i.messenger.Run(ctx) })
 	g.Go(func() error { return i.receivers.Run(ctx) })
@@ -393,6 +399,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 // Sweep does once what Run does every minute: it ends what has expired, and
 // turns keys over that are due.
 func (i *Issuer) Sweep(ctx context.Context) error {
+	ctx = revocation.By(ctx, revocation.ActorSweeper)
 	return errors.Join(i.sessions.Sweep(ctx), i.maintainKeys(ctx))
 }
 

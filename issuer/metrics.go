@@ -46,6 +46,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "tegata_issuer_events_total", Help: "Security events to clients' streams by result.",
 		}, []string{"result"}),
 	}
+	for _, why := range revocation.Reasons() { // the first of each counts as a rise
+		m.revocations.WithLabelValues(string(why))
+	}
 	if r == nil {
 		return m, nil
 	}

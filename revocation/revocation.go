@@ -77,6 +77,14 @@ const (
 	ReasonClaims        Reason = "claims"         // what its tokens say is no longer so
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonRevoked, ReasonLogout, ReasonAdmin, ReasonRefreshReuse, ReasonCodeReuse,
+		ReasonSessionExpiry, ReasonDisabled, ReasonConsent, ReasonKeyWithdrawn,
+	}
+}
+
 // Record is one committed revocation.
 type Record struct {
 	Revision Revision
@@ -93,6 +101,10 @@ type Record struct {
 	ExpiresAt   time.Time
 	Reason      Reason
 	CommittedAt time.Time
+
+	// Actor is known where the record was committed and not sent to watchers:
+	// it decides nothing.
+	Actor Actor
 }
 
 // Token is what a revocation can be matched against: the few claims that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -22,6 +24,7 @@ import (
 
 	"github.com/tegata/tegata/issuer"
 	"github.com/tegata/tegata/issuer/sqlstore"
+	"github.com/tegata/tegata/revocation"
 	"github.com/tegata/tegata/revocation/watch"
 )
 
@@ -195,7 +198,7 @@ func (s *issuerServer) assemble(c issuerConfig, metrics prometheus.Gatherer) err
 		return err
 	}
 	s.web = newHTTPServer(s.issuer.Handler(), webTLS, s.log)
-	s.management = newHTTPServer(management(metrics, s.isReady, s.status), nil, s.log)
+	s.management = newHTTPServer(s.traced(management(metrics, s.isReady, s.status)), nil, s.log)
 	options := append(watch.ServerOptions(c.Watch.Lease), grpc.MaxRecvMsgSize(64<<10)) // watchers say little
 	if watchTLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(watchTLS)))
@@ -219,6 +222,31 @@ func transport(tls, proxy bool) string {
 	default:
 		return "plaintext, loopback only"
 	}
+}
+
+// traced adds to a management listener what is known of one revocation.
+func (s *issuerServer) traced(rest http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", rest)
+	mux.HandleFunc("GET "+statusPath+"/{revision}", func(w http.ResponseWriter, req *http.Request) {
+		rev, err := strconv.ParseUint(req.PathValue("revision"), 10, 63)
+		if err != nil {
+			http.Error(w, "that is no revision", http.StatusBadRequest)
+			return
+		}
+		trace, err := s.issuer.Revocation(req.Context(), revocation.Revision(rev))
+		switch {
+		case errors.Is(err, issuer.ErrNoRevocation):
+			http.Error(w, err.Error(), http.StatusNotFound)
+		case err != nil:
+			s.log.ErrorContext(req.Context(), "revocation not traced", "err", err)
+			http.Error(w, "the log cannot be read", http.StatusServiceUnavailable)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(trace) // a reader that has gone
+		}
+	})
+	return mux
 }
 
 func (s *issuerServer) status() programStatus {

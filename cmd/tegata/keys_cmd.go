@@ -14,6 +14,7 @@ import (
 	"github.com/tegata/tegata/issuer/keys"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/sqlstore"
+	"github.com/tegata/tegata/revocation"
 )
 
 type keysCmd struct {
@@ -160,7 +161,7 @@ func (c *keysWithdrawCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	rev, err := k.Withdraw(e.ctx, r, c.Kid)
+	rev, err := k.Withdraw(revocation.By(e.ctx, revocation.ActorCLI), r, c.Kid)
 	if errors.Is(err, keys.ErrUnknown) {
 		return withHint(fmt.Errorf("realm %q has no key %q", c.Realm, c.Kid), "tegata keys list shows them")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/tegata/tegata/issuer"
 	"github.com/tegata/tegata/revocation"
 	"github.com/tegata/tegata/revocation/watch"
 )
@@ -35,6 +37,7 @@ func (s programStatus) well() bool {
 // statusCmd asks management listeners.
 type statusCmd struct {
 	Management []string `default:"http://127.0.0.1:8081" placeholder:"URL" help:"Management listener of an issuer, relay or authz (default: http://127.0.0.1:8081); may be given several times."`
+	Revision   uint64   `placeholder:"N" help:"Show one revocation: who revoked what and why, and who has applied it. Ask an issuer."`
 	JSON       bool     `help:"Print what they say as it is, one object a line."`
 }
 
@@ -48,6 +51,9 @@ func (c *statusCmd) Run(e *env) error {
 		if u, err := url.Parse(base); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 			return usagef("--management: %q is not an http or https URL", base)
 		}
+	}
+	if c.Revision > 0 {
+		return c.trace(e)
 	}
 	well := true
 	for n, base := range c.Management {
@@ -68,6 +74,61 @@ func (c *statusCmd) Run(e *env) error {
 	return nil
 }
 
+// trace shows one revocation, from the first issuer that knows it. It fails if
+// somebody may still trust what it killed.
+func (c *statusCmd) trace(e *env) error {
+	var t issuer.Trace
+	var raw []byte
+	var err error
+	for _, base := range c.Management {
+		raw, err = askManagement(e.ctx, base, fmt.Sprintf("%s/%d", statusPath, c.Revision), &t)
+		if err == nil {
+			break
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case c.JSON:
+		_, err = fmt.Fprintf(e.stdout, "%s\n", strings.TrimSpace(string(raw)))
+	default:
+		err = writeTrace(e.stdout, t)
+	}
+	if err == nil && len(t.Outcome.Pending) > 0 {
+		return withHint(errSaid, "each of them stops trusting within its lease")
+	}
+	return err
+}
+
+func writeTrace(w io.Writer, x issuer.Trace) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, value string) { _, _ = fmt.Fprintf(t, "%s\t%s\n", name, value) } // Flush has the error
+	row("revision", fmt.Sprint(x.Revision))
+	row("issuer", printable(x.Issuer))
+	target := x.Kind + " " + printable(x.Target)
+	if x.Client != "" {
+		target += " of " + printable(x.Client)
+	}
+	row("target", target)
+	row("reason", printable(string(x.Reason)))
+	row("by", cmp.Or(printable(string(x.Actor)), "(nobody has said)"))
+	row("committed", x.CommittedAt.UTC().Format(time.RFC3339Nano))
+	if !x.ExpiresAt.IsZero() {
+		row("expires", x.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	if x.Settled != nil {
+		row("settled", fmt.Sprintf("%s, after %.1f ms: %s", x.Settled.At.UTC().Format(time.RFC3339Nano), 1000*x.Settled.Took, belowText(x.Settled.Outcome)))
+	}
+	row("now", belowText(x.Outcome))
+	for _, name := range x.Outcome.Pending {
+		row("pending", printable(name))
+	}
+	for _, name := range x.Outcome.Unbounded {
+		row("unbounded", printable(name))
+	}
+	return t.Flush()
+}
+
 func (c *statusCmd) print(w io.Writer, n int, s programStatus, raw []byte) error {
 	if c.JSON {
 		_, err := fmt.Fprintf(w, "%s\n", strings.TrimSpace(string(raw)))
@@ -83,19 +144,26 @@ func (c *statusCmd) print(w io.Writer, n int, s programStatus, raw []byte) error
 
 // askStatus returns what the program at a management listener says.
 func askStatus(ctx context.Context, base string) (s programStatus, raw []byte, err error) {
+	raw, err = askManagement(ctx, base, statusPath, &s)
+	return s, raw, err
+}
+
+func askManagement(ctx context.Context, base, path string, into any) (raw []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
-	status, kind, raw, err := fetch(ctx, http.DefaultClient, http.MethodGet, strings.TrimSuffix(base, "/")+statusPath, nil, "")
+	status, kind, raw, err := fetch(ctx, http.DefaultClient, http.MethodGet, strings.TrimSuffix(base, "/")+path, nil, "")
 	switch {
 	case err != nil:
-		return s, nil, err
+		return nil, err
+	case status == http.StatusNotFound && strings.HasPrefix(string(raw), issuer.ErrNoRevocation.Error()):
+		return nil, withHint(fmt.Errorf("%s: %w", base, issuer.ErrNoRevocation), "it was never committed, or all that it killed has expired: the log of the issuer says what became of it")
 	case status != http.StatusOK || kind != "application/json":
-		return s, nil, fmt.Errorf("%s: %d: that is no management listener of Tegata", base, status)
+		return nil, fmt.Errorf("%s: %d: that is no management listener of Tegata that knows this", base, status)
 	}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return s, nil, fmt.Errorf("%s: reading the status: %w", base, err)
+	if err := json.Unmarshal(raw, into); err != nil {
+		return nil, fmt.Errorf("%s: reading the status: %w", base, err)
 	}
-	return s, raw, nil
+	return raw, nil
 }
 
 // writeStatus prints one program's status for people.

@@ -224,6 +224,71 @@ func TestStatusSaysWhoFollows(t *testing.T) {
 	}
 }
 
+// TestTheTrailSaysWhoRevokedWhatAndWhenItWasApplied, in the log of the issuer
+// and by tegata status, and never names the token.
+func TestTheTrailSaysWhoRevokedWhatAndWhenItWasApplied(t *testing.T) {
+	t.Parallel()
+	management, listen := freeAddress(t), freeAddress(t)
+	config, base := issuerFiles(t, "  watch: {listen: '"+listen+"', realm: main, lease: 2s}\n")
+	log := new(transcript)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan int, 1)
+	go func() {
+		args := []string{"issuer", "--config", config, "--set", "issuer.management=" + management, "--set", "log.level=info"}
+		done <- run(args, &env{ctx: ctx, stdin: strings.NewReader(""), stdout: io.Discard, stderr: log, lookupEnv: noEnv})
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	eventually(t, "the issuer answers", func() bool { return answers(base + "/realms/main") })
+	o := operated{config: config, base: base, management: management, watch: listen, secret: filepath.Join(t.TempDir(), "secret")}
+	if err := os.WriteFile(o.secret, []byte("svc-secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = o.follows(t, "gateway")
+	token := clientToken(t, base, "")
+	if code, _, stderr := tegata(t, token, "revoke", "--issuer", base+"/realms/main", "--client-id", "svc", "--client-secret-file", o.secret); code != exitOK {
+		t.Fatal(stderr)
+	}
+
+	var lines []map[string]any
+	eventually(t, "both lines are written", func() bool {
+		lines = nil
+		for line := range strings.Lines(log.String()) {
+			var l map[string]any
+			if json.Unmarshal([]byte(line), &l) == nil && l["audit"] != nil {
+				lines = append(lines, l)
+			}
+		}
+		return len(lines) == 2
+	})
+	for n, want := range []map[string]any{
+		{"audit": "revocation.committed", "revision": 1.0, "issuer": base + "/realms/main", "kind": "token", "reason": "revoked", "actor": "client:svc"},
+		{"audit": "revocation.settled", "revision": 1.0, "applied": 1.0, "expired": 0.0},
+	} {
+		for name, value := range want {
+			if lines[n][name] != value {
+				t.Errorf("line %d: %s = %v, want %v", n, name, lines[n][name], value)
+			}
+		}
+	}
+	if lines[0]["epoch"] != lines[1]["epoch"] || lines[0]["epoch"] == "" || lines[1]["took_seconds"].(float64) > 20 || lines[0]["target"] == "" {
+		t.Errorf("lines = %v", lines)
+	}
+	if strings.Contains(log.String(), token) {
+		t.Error("the token is in the log")
+	}
+
+	status := []string{"status", "--management", "http://" + management, "--revision"}
+	code, stdout, stderr := tegata(t, "", append(status, "1")...)
+	for _, want := range []string{"client:svc", "token " + lines[0]["target"].(string), "settled", "applied 1, expired 0, pending 0, unbounded 0", "reason"} {
+		if code != exitOK || !strings.Contains(stdout, want) {
+			t.Errorf("exit %d: %q is not in\n%s%s", code, want, stdout, stderr)
+		}
+	}
+	if code, _, stderr := tegata(t, "", append(status, "2")...); code != exitFailed || !strings.Contains(stderr, "no such revocation") {
+		t.Errorf("what is not there: exit %d, %s", code, stderr)
+	}
+}
+
 // TestStatusOfARelaySaysWhatItFollows and who follows it.
 func TestStatusOfARelaySaysWhatItFollows(t *testing.T) {
 	t.Parallel()

@@ -180,6 +180,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 	if !clientauth.AllowOrigin(w, req, caller.Client) {
 		return
 	}
+	req = req.WithContext(revocation.By(req.Context(), revocation.ActorClient(caller.Client.ClientID)))
 	answer, err := h.decide(w, req, g, newRequest(req, r, caller.Client, form, lists))
 	if err != nil {
 		h.refuse(w, req, g.name, caller.Client, err)

@@ -252,7 +252,7 @@ func (h *Handler) reopen(req *http.Request, r realm.Realm, purpose string, state
 // open starts a new session in place of the one the browser had.
 func (h *Handler) open(w http.ResponseWriter, req *http.Request, r realm.Realm, u user.User, remember bool) (session.UserSession, error) {
 	if old, err := h.session(req, r); err == nil {
-		if _, err := h.c.Sessions.End(req.Context(), r, old.ID, revocation.ReasonLogout); err != nil && !errors.Is(err, session.ErrNotFound) {
+		if _, err := h.c.Sessions.End(revocation.By(req.Context(), revocation.ActorUser(u.ID)), r, old.ID, revocation.ReasonLogout); err != nil && !errors.Is(err, session.ErrNotFound) {
 			return session.UserSession{}, err
 		}
 	}

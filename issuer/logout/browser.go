@@ -14,6 +14,7 @@ import (
 	"github.com/tegata/tegata/issuer/session"
 	"github.com/tegata/tegata/issuer/theme"
 	"github.com/tegata/tegata/issuer/token"
+	"github.com/tegata/tegata/revocation"
 )
 
 // wish is a checked logout request of a browser. It travels in the
@@ -142,7 +143,11 @@ func (h *Handler) finish(w http.ResponseWriter, req *http.Request, r realm.Realm
 		return
 	}
 	if sid != "" {
-		if err := h.end(w, req, r, sid); err != nil {
+		by := revocation.ActorBrowser
+		if own.UserID != "" {
+			by = revocation.ActorUser(own.UserID)
+		}
+		if err := h.end(w, req, r, sid, by); err != nil {
 			h.refuse(w, req, r, err)
 			return
 		}

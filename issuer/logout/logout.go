@@ -144,7 +144,7 @@ func (h *Handler) byClient(w http.ResponseWriter, req *http.Request, r realm.Rea
 		oauth.WriteError(w, oauth.InvalidGrant("Invalid refresh token. Token client and authorized client don't match"))
 		return
 	}
-	if err := h.end(w, req, r, read.Token.Session); err != nil {
+	if err := h.end(w, req, r, read.Token.Session, revocation.ActorClient(caller.Client.ClientID)); err != nil {
 		oauth.WriteError(w, err)
 		return
 	}
@@ -153,8 +153,8 @@ func (h *Handler) byClient(w http.ResponseWriter, req *http.Request, r realm.Rea
 }
 
 // end ends a session, if it is there, and waits for the watchers.
-func (h *Handler) end(w http.ResponseWriter, req *http.Request, r realm.Realm, sid string) error {
-	rev, err := h.c.Sessions.End(req.Context(), r, sid, revocation.ReasonLogout)
+func (h *Handler) end(w http.ResponseWriter, req *http.Request, r realm.Realm, sid string, by revocation.Actor) error {
+	rev, err := h.c.Sessions.End(revocation.By(req.Context(), by), r, sid, revocation.ReasonLogout)
 	if errors.Is(err, session.ErrNotFound) {
 		return nil
 	}

@@ -94,7 +94,7 @@ func (h *Handler) ServeRealm(w http.ResponseWriter, req *http.Request, r realm.R
 		oauth.WriteError(w, oauth.InvalidRequest("Token not provided"))
 		return
 	}
-	rev, err := h.revoke(req.Context(), r, caller.Client.ClientID, form["token"])
+	rev, err := h.revoke(revocation.By(req.Context(), revocation.ActorClient(caller.Client.ClientID)), r, caller.Client.ClientID, form["token"])
 	if err != nil {
 		oauth.WriteError(w, err)
 		return

@@ -25,7 +25,8 @@ type tx struct {
 	q       querier
 	records []revoked // to be numbered and written at the end
 	changed bool      // a realm or a client
-	turn    bool      // no other transaction numbers records until this one has ended
+	actor   revocation.Actor
+	turn    bool // no other transaction numbers records until this one has ended
 }
 
 // read runs f on one snapshot.
@@ -152,7 +153,7 @@ func (p *pool) try(ctx context.Context, inTurn bool, f func(*tx) (revocation.Rev
 		}
 		turn = true
 	}
-	if rev, err = f(&tx{ctx: ctx, q: q, turn: turn}); err != nil {
+	if rev, err = f(&tx{ctx: ctx, q: q, turn: turn, actor: revocation.ActorOf(ctx)}); err != nil {
 		return 0, err
 	}
 	if err := t.Commit(); err != nil {

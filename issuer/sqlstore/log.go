@@ -69,6 +69,7 @@ type revoked struct {
 
 // Revoke implements session.Tx.
 func (t *tx) Revoke(realmID string, r revocation.Record) error {
+	r.Actor = t.actor
 	t.records = append(t.records, revoked{realmID, r})
 	return nil
 }
@@ -112,10 +113,10 @@ func (t *tx) writeRecords(now time.Time) (revocation.Revision, error) {
 
 func (t *tx) writeRecord(r revoked, committed int64) error {
 	_, err := t.q.ExecContext(t.ctx, `
-		INSERT INTO revocation (revision, realm_id, issuer, kind, target, client, before_time, reason, committed, expires)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		INSERT INTO revocation (revision, realm_id, issuer, kind, target, client, before_time, reason, committed, expires, actor)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		r.Revision, r.realmID, r.Issuer, r.Target.Kind, r.Target.ID, r.Target.Client,
-		micros(r.IssuedBefore), string(r.Reason), committed, micros(r.ExpiresAt))
+		micros(r.IssuedBefore), string(r.Reason), committed, micros(r.ExpiresAt), string(r.Actor))
 	if err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func (db *DB) Since(ctx context.Context, after revocation.Revision, limit int) (
 			return err
 		}
 		records, err = list(t, scanRecord, `
-			SELECT revision, issuer, kind, target, client, before_time, reason, committed, expires FROM revocation
+			SELECT revision, issuer, kind, target, client, before_time, reason, committed, expires, actor FROM revocation
 			WHERE revision > $1 ORDER BY revision LIMIT $2`, after, limit)
 		if err != nil {
 			return fmt.Errorf("selecting records: %w", err)
@@ -197,7 +198,7 @@ func scanRecord(row scanner) (revocation.Record, error) {
 	var r revocation.Record
 	var before, expires sql.NullInt64
 	var committed int64
-	err := row.Scan(&r.Revision, &r.Issuer, &r.Target.Kind, &r.Target.ID, &r.Target.Client, &before, &r.Reason, &committed, &expires)
+	err := row.Scan(&r.Revision, &r.Issuer, &r.Target.Kind, &r.Target.ID, &r.Target.Client, &before, &r.Reason, &committed, &expires, &r.Actor)
 	r.IssuedBefore, r.CommittedAt, r.ExpiresAt = microsOf(before), time.UnixMicro(committed).UTC(), microsOf(expires)
 	return r, err
 }

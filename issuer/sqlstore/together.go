@@ -139,7 +139,7 @@ func (p *pool) runEach(t *tx, batch []*waiting) error {
 			return err
 		}
 		after := `RELEASE SAVEPOINT one`
-		if w.run(&tx{ctx: t.ctx, q: t.q, turn: true}); w.err != nil {
+		if w.run(&tx{ctx: t.ctx, q: t.q, turn: true, actor: revocation.ActorOf(w.ctx)}); w.err != nil {
 			if p.again(w.err) {
 				return w.err
 			}

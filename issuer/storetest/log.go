@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,10 +40,13 @@ func testRecord(t *testing.T, s Store) {
 	kill := tokenRecord("s-1")
 	kill.Target = revocation.Target{Kind: revocation.KindClientSession, ID: "s-1", Client: "shop"}
 	forever := revocation.Record{Issuer: kill.Issuer, Target: revocation.Target{Kind: revocation.KindKey, ID: "k"}, Reason: revocation.ReasonRevoked}
-	rev := write(t, s, func(tx session.Tx) error { return errors.Join(tx.Revoke("r-1", kill), tx.Revoke("r-1", forever)) })
-	if rev != 2 {
-		t.Errorf("Write = %d, want 2", rev)
+	rev, err := s.Sessions().Write(revocation.By(t.Context(), revocation.ActorClient("shop")), func(tx session.Tx) error {
+		return errors.Join(tx.Revoke("r-1", kill), tx.Revoke("r-1", forever))
+	})
+	if rev != 2 || err != nil {
+		t.Errorf("Write = %d, %v, want 2", rev, err)
 	}
+	kill.Actor, forever.Actor = "client:shop", "client:shop"
 	records, upTo, err = s.Since(t.Context(), 0, 10)
 	if err != nil || len(records) != 2 || upTo != 2 {
 		t.Fatalf("Since = %v, %d, %v", records, upTo, err)
@@ -170,8 +174,10 @@ func testTail(t *testing.T, s Store) {
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
+			// Whatever is committed together, each is written down as its own actor's.
+			ctx := revocation.By(t.Context(), revocation.ActorClient(fmt.Sprint(w)))
 			for i := range each {
-				_, err := s.Sessions().Write(t.Context(), func(tx session.Tx) error {
+				_, err := s.Sessions().Write(ctx, func(tx session.Tx) error {
 					err := errors.Join(tx.Revoke("r-1", tokenRecord(fmt.Sprint(w, ".", i))), tx.Revoke("r-1", tokenRecord(fmt.Sprint(w, ".", i, "+"))))
 					if (w+i)%3 == 0 {
 						err = errors.Join(err, errAbort)
@@ -201,6 +207,9 @@ func testTail(t *testing.T, s Store) {
 		for _, r := range page {
 			if r.Revision != seen+1 || ids[r.Target.ID] {
 				t.Fatalf("after %d came %d (%s)", seen, r.Revision, r.Target.ID)
+			}
+			if w, _, _ := strings.Cut(r.Target.ID, "."); r.Actor != revocation.ActorClient(w) {
+				t.Fatalf("%s was revoked by %q", r.Target.ID, r.Actor)
 			}
 			seen, ids[r.Target.ID] = r.Revision, true
 		}

@@ -1,6 +1,8 @@
 package watch
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,5 +128,25 @@ func TestTheReportNamesReplicas(t *testing.T) {
 			t.Errorf("it has stopped: %+v", rep)
 		}
 		synctest.Wait()
+	})
+}
+
+// TestPastTellsOfWhatIsNew: of a revision above, or of another epoch.
+func TestPastTellsOfWhatIsNew(t *testing.T) {
+	bubble(t, UpstreamConfig{}, func(r *rig) {
+		r.src.commit(sessionRecord("1"))
+		epoch, head, err := r.up.Past(r.ctx, "e", 0)
+		if err != nil || epoch != "e" || head != 1 {
+			r.t.Errorf("past 0: %q, %d, %v", epoch, head, err)
+		}
+		ctx, cancel := context.WithTimeout(r.ctx, time.Minute)
+		defer cancel()
+		if _, _, err := r.up.Past(ctx, "e", 1); !errors.Is(err, context.DeadlineExceeded) {
+			r.t.Errorf("nothing is past 1: %v", err)
+		}
+		r.src.restore("f", 0)
+		if epoch, head, err = r.up.Past(r.ctx, "e", 1); err != nil || epoch != "f" || head != 0 {
+			r.t.Errorf("another epoch: %q, %d, %v", epoch, head, err)
+		}
 	})
 }

@@ -386,6 +386,28 @@ func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (revocati
 	}
 }
 
+// Past waits until a revision above rev has been read from the log, or the log
+// has another epoch, and returns the newest. It ends with ErrStopped when the
+// Upstream stops.
+func (u *Upstream) Past(ctx context.Context, in revocation.Epoch, rev revocation.Revision) (revocation.Epoch, revocation.Revision, error) {
+	for {
+		u.mu.Lock()
+		epoch, head, changed, stopped := u.epoch, u.ring.head, u.changed, u.stopped
+		u.mu.Unlock()
+		switch {
+		case epoch != "" && (epoch != in || head > rev):
+			return epoch, head, nil
+		case stopped:
+			return epoch, head, ErrStopped
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return epoch, head, ctx.Err()
+		}
+	}
+}
+
 // wait is what one Await waits for.
 type wait struct {
 	rev   revocation.Revision
