@@ -104,6 +104,9 @@ func New(c Config) (*Server, error) {
 			Name: "tegata_held_requests_ended_total", Help: "Long-lived requests that were ended, by reason.",
 		}, []string{"reason"}),
 	}
+	for _, why := range []check.Reason{check.Revoked, check.InvalidToken, check.StaleRevocations, check.NotReady} {
+		s.over.WithLabelValues(string(why)) // the first of each counts as a rise
+	}
 	if c.Metrics == nil {
 		return s, nil
 	}
