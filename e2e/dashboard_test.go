@@ -24,6 +24,15 @@ func TestTheDashboardShowsWhatIsThere(t *testing.T) {
 		exposed += string(read(resp, err).body)
 	}
 
+	resp, err := http.Get(s.AuthzManagement + "/revocations")
+	var status struct {
+		Program string
+		Watcher struct{ Trust string }
+	}
+	if body := read(resp, err).body; json.Unmarshal([]byte(body), &status) != nil || status.Program != "authz" || status.Watcher.Trust != "fresh" {
+		t.Errorf("authz says of what it follows: %s", body)
+	}
+
 	text := readFile(t, "../manifests/grafana/tegata.json")
 	var dashboard struct {
 		Panels []struct {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -110,22 +111,23 @@ func TestAnotherIssuerIsHeard(t *testing.T) {
 		victim revocation.Token
 		send   func() (int, http.Header)
 		want   int
+		actor  revocation.Actor
 	}{
 		{"a logout", revocation.Token{Session: "S"}, func() (int, http.Header) {
 			return post("backchannel-logout", "application/x-www-form-urlencoded", "", url.Values{"logout_token": {e.sign(t, "logout+jwt", map[string]any{
 				"iss": e.URL, "aud": "tegata", "iat": now.Unix(), "exp": now.Unix() + 120, "jti": "J", "sid": "S",
 				"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
 			})}}.Encode())
-		}, http.StatusOK},
+		}, http.StatusOK, "receiver:sso"},
 		{"an event", revocation.Token{Subject: "U", IssuedAt: now.Add(-time.Minute)}, func() (int, http.Header) {
 			return post("events", "application/secevent+jwt", "", e.sign(t, "secevent+jwt", map[string]any{
 				"iss": e.URL, "aud": "tegata", "iat": now.Unix(), "jti": "J", "sub_id": map[string]any{"format": "iss_sub", "iss": e.URL, "sub": "U"},
 				"events": map[string]any{"https://schemas.openid.net/secevent/risc/event-type/account-disabled": map[string]any{}},
 			}))
-		}, http.StatusAccepted},
+		}, http.StatusAccepted, "receiver:sso"},
 		{"a call", revocation.Token{Key: "k9"}, func() (int, http.Header) {
 			return post("revocations", "application/json", "Bearer "+s.clientToken(receiver.Scope), `{"kind":"key","id":"k9"}`)
-		}, http.StatusOK},
+		}, http.StatusOK, "client:svc"},
 	} {
 		if dead(step.victim) {
 			t.Errorf("%s: dead before", step.what)
@@ -136,6 +138,10 @@ func TestAnotherIssuerIsHeard(t *testing.T) {
 		}
 		if !dead(step.victim) {
 			t.Errorf("%s: answered, and the watcher's token lives", step.what)
+		}
+		rev, _ := strconv.ParseUint(header.Get(issuer.HeaderRevision), 10, 64)
+		if trace, err := s.iss.Revocation(t.Context(), revocation.Revision(rev)); err != nil || trace.Actor != step.actor || trace.Issuer != e.URL {
+			t.Errorf("%s: traced as %+v, %v", step.what, trace, err)
 		}
 	}
 	if dead(revocation.Token{Session: "T", Subject: "U", IssuedAt: now.Add(time.Minute)}) {

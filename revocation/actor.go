@@ -20,6 +20,9 @@ func ActorClient(id string) Actor { return Actor("client:" + id) }
 // ActorUser is a person at a browser, by sub.
 func ActorUser(id string) Actor { return Actor("user:" + id) }
 
+// ActorReceiver is another issuer, by the name of what hears of it.
+func ActorReceiver(name string) Actor { return Actor("receiver:" + name) }
+
 type actorKey struct{}
 
 // By returns a context in which everything is revoked by that actor. It changes

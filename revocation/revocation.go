@@ -81,7 +81,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		ReasonRevoked, ReasonLogout, ReasonAdmin, ReasonRefreshReuse, ReasonCodeReuse,
-		ReasonSessionExpiry, ReasonDisabled, ReasonConsent, ReasonKeyWithdrawn,
+		ReasonSessionExpiry, ReasonDisabled, ReasonConsent, ReasonKeyWithdrawn, ReasonCredential, ReasonClaims,
 	}
 }
 

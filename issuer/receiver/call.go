@@ -46,6 +46,7 @@ func (r *receiver) call(w http.ResponseWriter, req *http.Request) {
 		oauth.WriteError(w, err)
 		return
 	}
+	ctx = revocation.By(ctx, revocation.ActorClient(client))
 	r.c.Logger.InfoContext(ctx, "a client revokes of another issuer", "receiver", r.Name, "client", client)
 	if err := r.revoke(ctx, []revocation.Record{end}, "", time.Time{}, w, req); err != nil {
 		r.count(ctx, ByCall, Failed, err)

@@ -272,6 +272,9 @@ func (r *receiver) verified(ctx context.Context, keys *jwks.Remote, compact stri
 // revoke writes what was said, and waits for the watchers, if w and req are of
 // somebody who does.
 func (r *receiver) revoke(ctx context.Context, ends []revocation.Record, once string, until time.Time, w http.ResponseWriter, req *http.Request) error {
+	if revocation.ActorOf(ctx) == "" {
+		ctx = revocation.By(ctx, revocation.ActorReceiver(r.Name))
+	}
 	rev, err := r.c.Sessions.RevokeForeign(ctx, session.Foreign{
 		Issuer: r.Issuer, Ends: ends, Lifetime: r.MaxTokenLifetime, Once: once, OnceUntil: until,
 	})
