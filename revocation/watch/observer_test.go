@@ -80,6 +80,7 @@ func TestNoRevocationWaitsForAnObserver(t *testing.T) {
 		if floor, _ := r.up.ledger.floor(r.up.ring.head, time.Now()); floor != o.Revision {
 			r.t.Errorf("a relay would acknowledge %d", floor)
 		}
+		synctest.Wait()
 		rep := r.up.Report()
 		if len(rep.Watchers) != 1 || len(rep.Observers) != 2 || rep.Observers[0].Name != "ops/eye" || rep.Observers[0].Acknowledged != 1 {
 			r.t.Errorf("report = %+v", rep)
