@@ -102,7 +102,13 @@ func TestCertificatesThroughProxies(t *testing.T) {
 // serve writes what a proxy needs that ends TLS.
 func (a authority) serve(t *testing.T, dir string) {
 	t.Helper()
-	server := a.sign(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	a.serveAt(t, dir, net.IPv4(127, 0, 0, 1))
+}
+
+// serveAt writes what a server needs at an address.
+func (a authority) serveAt(t *testing.T, dir string, at net.IP) {
+	t.Helper()
+	server := a.sign(t, &x509.Certificate{IPAddresses: []net.IP{at}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	key, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
