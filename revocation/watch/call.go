@@ -114,8 +114,8 @@ func (u *Upstream) receive(st *stream, m *pb.WatchRequest) error {
 	if err != nil {
 		return err
 	}
-	if acked && !st.member.observer {
-		u.announce()
+	if acked {
+		st.member.tell()
 	}
 	st.poke()
 	return nil

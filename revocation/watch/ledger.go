@@ -39,9 +39,37 @@ type member struct {
 	leaseEnd time.Time
 	joined   time.Time // when its stream began
 	relay    bool
-	observer bool      // in no ledger: nothing waits for it, see Observer
-	stream   *stream   // nil once it is gone
-	left     time.Time // when it went
+	observer bool          // in no ledger: nothing waits for it, see Observer
+	stream   *stream       // nil once it is gone
+	left     time.Time     // when it went
+	moved    chan struct{} // closed when it acknowledges more; nil if nobody waits for that
+}
+
+// moves returns what is closed when the member acknowledges more. Who waits
+// for many waits for one of them at a time: if everybody looked at everybody
+// after each acknowledgement, ten thousand watchers would take a hundred
+// million looks.
+func (m *member) moves() <-chan struct{} {
+	if m == nil {
+		return nil
+	}
+	if m.moved == nil {
+		m.moved = make(chan struct{})
+	}
+	return m.moved
+}
+
+// tell wakes who waits for the member to move.
+func (m *member) tell() {
+	if m.moved != nil {
+		close(m.moved)
+		m.moved = nil
+	}
+}
+
+// pending says that who waits for rev has to wait for this member.
+func (m *member) pending(rev revocation.Revision, now time.Time) bool {
+	return m.acked < rev && m.leaseEnd.After(now)
 }
 
 // expiredMemory is how long a watcher whose lease has ended is still counted
@@ -125,7 +153,7 @@ func (l *ledger) outcome(rev revocation.Revision, since, now time.Time) (o revoc
 		switch {
 		case m.acked >= rev:
 			o.Applied++
-		case m.leaseEnd.After(now):
+		case m.pending(rev, now):
 			o.Pending = m.pendingNames(o.Pending, rev)
 			wait(m.leaseEnd)
 		case m.onStale == serve:
@@ -144,23 +172,30 @@ func sorted(o revocation.Outcome) revocation.Outcome {
 	return o
 }
 
-// floor is the highest revision up to head that nobody is pending for, and
-// when it can next rise by itself: what a relay may acknowledge.
-func (l *ledger) floor(head revocation.Revision, now time.Time) (floor revocation.Revision, next time.Time) {
+// pending is any one member that is pending for rev; nil if none is.
+func (l *ledger) pending(rev revocation.Revision, now time.Time) *member {
+	for _, m := range l.members {
+		if m.pending(rev, now) {
+			return m
+		}
+	}
+	return nil
+}
+
+// floor is the highest revision up to head that nobody is pending for, which
+// is what a relay may acknowledge. It does not rise before lowest moves, or is
+// not trusting any more; nil if it is head, or if the grace decides.
+func (l *ledger) floor(head revocation.Revision, now time.Time) (floor revocation.Revision, lowest *member) {
 	if l.grace.After(now) {
-		return 0, l.grace
+		return 0, nil
 	}
 	floor = head
 	for _, m := range l.members {
-		if m.acked >= head || !m.leaseEnd.After(now) {
-			continue
-		}
-		floor = min(floor, m.acked)
-		if next.IsZero() || m.leaseEnd.Before(next) {
-			next = m.leaseEnd
+		if m.acked < floor && m.pending(head, now) {
+			floor, lowest = m.acked, m
 		}
 	}
-	return floor, next
+	return floor, lowest
 }
 
 // pendingNames adds those of a member that is pending for rev: a relay that has

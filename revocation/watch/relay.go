@@ -137,6 +137,7 @@ func (r *Relay) acknowledge(ctx context.Context, applied <-chan position, out ch
 			if err := pace.wait(ctx); err != nil {
 				return err
 			}
+		case <-s.moved:
 		case <-timer.C:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -171,6 +172,7 @@ type standing struct {
 	outcome revocation.Outcome  // of what was asked for
 	next    time.Time           // when that can change by itself; zero: it cannot
 	changed <-chan struct{}
+	moved   <-chan struct{} // the floor may have risen
 }
 
 func (u *Upstream) standing(at position, since time.Time) standing {
@@ -180,7 +182,9 @@ func (u *Upstream) standing(at position, since time.Time) standing {
 	s := standing{changed: u.changed}
 	s.outcome, s.next = u.ledger.outcome(at.revision, since, now)
 	if u.epoch == at.epoch {
-		s.floor, _ = u.ledger.floor(u.ring.head, now)
+		var lowest *member
+		s.floor, lowest = u.ledger.floor(u.ring.head, now)
+		s.moved = lowest.moves()
 	}
 	return s
 }

@@ -163,9 +163,11 @@ func (u *Upstream) replicate(ctx context.Context) {
 		now := u.c.Now()
 		changed, survey, alone := u.asked(now)
 		due := now.Sub(beat) >= u.c.Lease/beatsPerLease
+		var moved <-chan struct{}
 		var err error
 		if due || !alone {
-			if next := u.row(); due || news(u.peers.own, next, now.Sub(beat)) {
+			var next revocation.Replica
+			if next, moved = u.row(); due || news(u.peers.own, next, now.Sub(beat)) {
 				if err = u.beat(ctx, next); err == nil {
 					beat = now
 				}
@@ -189,6 +191,7 @@ func (u *Upstream) replicate(ctx context.Context) {
 		case <-ctx.Done():
 		case <-u.ask:
 		case <-changed:
+		case <-moved:
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -211,19 +214,20 @@ func (u *Upstream) asked(now time.Time) (changed <-chan struct{}, survey, alone 
 	return u.changed, u.peers.surveys.asked > u.peers.surveys.begun, u.peers.alone(now)
 }
 
-// row is ours as it is to be.
-func (u *Upstream) row() revocation.Replica {
+// row is ours as it is to be; moved says that it may have changed since.
+func (u *Upstream) row() (next revocation.Replica, moved <-chan struct{}) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.c.Now()
-	next := u.peers.own
+	next = u.peers.own
 	next.Beat++
 	next.Epoch = u.epoch
-	next.Acked, _ = u.ledger.floor(u.ring.head, now)
+	var lowest *member
+	next.Acked, lowest = u.ledger.floor(u.ring.head, now)
 	next.Below, _ = u.ledger.outcome(u.ring.head, u.peers.since, now)
 	next.Below = sorted(next.Below)
 	next.Below.Pending, next.Below.Unbounded = fewNames(next.Below.Pending), fewNames(next.Below.Unbounded)
-	return next
+	return next, lowest.moves()
 }
 
 func (u *Upstream) isAlone(now time.Time) bool {

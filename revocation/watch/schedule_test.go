@@ -424,7 +424,7 @@ func (h *history) work(o *origin) {
 		return
 	}
 	if h.now-o.beat > int64(shLease)/beatsPerLease || h.p(0.2) {
-		next := o.up.row()
+		next, _ := o.up.row()
 		h.now += int64(h.rnd.IntN(int(3 * ms))) // the store takes its time
 		if o.up.beat(context.Background(), next) == nil {
 			o.beat = h.now
@@ -657,7 +657,7 @@ func (h *history) answers() {
 		if h.now < a.of.until {
 			return false
 		}
-		o, _, _, _ := a.up.look(a.w)
+		o, _ := a.up.look(a.w, false)
 		if len(o.Pending) > 0 {
 			return false
 		}
@@ -903,7 +903,7 @@ func (h *history) heal() {
 	}
 	if f.answered == 0 && h.err == nil {
 		for _, a := range h.asks {
-			o, _, _, _ := a.up.look(a.w)
+			o, _ := a.up.look(a.w, true)
 			h.say("%s waits for %+v", a.of.name, o)
 		}
 		h.fail("3: not answered though all is well")

@@ -344,7 +344,8 @@ func (s *stream) poke() {
 	}
 }
 
-// announce lets waiters look again. The caller holds the mutex.
+// announce lets all waiters look again, whatever has changed but an
+// acknowledgement (member.tell). The caller holds the mutex.
 func (u *Upstream) announce() {
 	close(u.changed)
 	u.changed = make(chan struct{})
@@ -360,25 +361,28 @@ const unread = "(this upstream has not read the revision)"
 func (u *Upstream) Await(ctx context.Context, rev revocation.Revision) (revocation.Outcome, error) {
 	w := u.wait(rev)
 	for {
-		o, next, changed, stopped := u.look(w)
+		ended := ctx.Err() != nil
+		o, s := u.look(w, ended)
 		switch {
 		case len(o.Pending) == 0:
 			return sorted(o), nil
-		case stopped:
-			return sorted(o), ErrStopped
-		case ctx.Err() != nil:
+		case ended:
 			return sorted(o), ctx.Err()
+		case s.stopped:
+			o, _ = u.look(w, true)
+			return sorted(o), ErrStopped
 		}
 		pause := pollEvery
-		if !next.IsZero() {
-			pause = max(next.Sub(u.c.Now()), time.Millisecond)
+		if !s.next.IsZero() {
+			pause = max(s.next.Sub(u.c.Now()), time.Millisecond)
 		}
 		if w.others {
 			pause = min(pause, max(w.again.Sub(u.c.Now()), time.Millisecond))
 		}
 		timer := time.NewTimer(pause)
 		select {
-		case <-changed:
+		case <-s.changed:
+		case <-s.moved:
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -408,6 +412,14 @@ func (u *Upstream) Past(ctx context.Context, in revocation.Epoch, rev revocation
 	}
 }
 
+// sight is when a look at the books can find something else.
+type sight struct {
+	changed <-chan struct{} // anything but an acknowledgement
+	moved   <-chan struct{} // who is waited for has acknowledged; nil if nobody
+	next    time.Time       // by itself; zero if it cannot
+	stopped bool
+}
+
 // wait is what one Await waits for.
 type wait struct {
 	rev   revocation.Revision
@@ -429,10 +441,18 @@ func (u *Upstream) wait(rev revocation.Revision) *wait {
 	return &wait{rev: rev, round: u.begun, survey: u.peers.surveys.begun, since: u.c.Now(), asked: surveyFirst}
 }
 
-func (u *Upstream) look(w *wait) (o revocation.Outcome, next time.Time, changed <-chan struct{}, stopped bool) {
+// look says how far a wait is. While a watcher is pending it names that one
+// alone, but for the whole outcome.
+func (u *Upstream) look(w *wait, whole bool) (o revocation.Outcome, s sight) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	o, next = u.ledger.outcome(w.rev, w.since, u.c.Now())
+	s.changed, s.stopped = u.changed, u.stopped
+	now := u.c.Now()
+	if m := u.ledger.pending(w.rev, now); m != nil && !whole {
+		o.Pending, s.next, s.moved = []string{m.name}, m.leaseEnd, m.moves()
+	} else {
+		o, s.next = u.ledger.outcome(w.rev, w.since, now)
+	}
 	if u.done <= w.round {
 		select {
 		case u.kick <- struct{}{}:
@@ -440,12 +460,12 @@ func (u *Upstream) look(w *wait) (o revocation.Outcome, next time.Time, changed 
 		}
 	}
 	if u.done <= w.round || u.ring.head < w.rev {
-		o.Pending, next = append(o.Pending, unread), time.Time{}
+		o.Pending, s.next = append(o.Pending, unread), time.Time{}
 	}
 	if u.c.Replicas != nil {
 		u.lookAround(w, &o)
 	}
-	return o, next, u.changed, u.stopped
+	return o, s
 }
 
 // unasked is how an Outcome says that other replicas may be there.
