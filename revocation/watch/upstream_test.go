@@ -25,6 +25,11 @@ type rig struct {
 // bubble runs f against an Upstream in virtual time.
 func bubble(t *testing.T, c UpstreamConfig, f func(r *rig)) {
 	t.Parallel()
+	alone(t, c, f)
+}
+
+// alone is bubble for who measures what all tests have in common.
+func alone(t *testing.T, c UpstreamConfig, f func(r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newMemory("e")
 		c.Source, c.Authorize, c.NewStore = src, anyone, true
