@@ -3,6 +3,7 @@ package revocation
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
@@ -91,4 +92,60 @@ func BenchmarkApplyOneToMillion(b *testing.B) {
 		i++
 		s.Apply([]Record{{Revision: Revision(i), Issuer: iss, Target: Target{Kind: KindSession, ID: uuid(i)}, ExpiresAt: epoch0}}, Revision(i))
 	}
+}
+
+// BenchmarkDecisionInAStorm is a decision among a million records while ten
+// thousand more come in each second, against the same without: both in turns,
+// so that what the machine does meanwhile it does to both.
+func BenchmarkDecisionInAStorm(b *testing.B) {
+	s := million()
+	tok := Token{Issuer: iss, ID: "onrtac:" + uuid(5_000_000), Session: uuid(6_000_000), Subject: uuid(7), Client: "shop", Key: "k1", HasRev: true, Rev: 9}
+	const decisions, perDelta = 200_000, 10
+	at := Revision(1_000_000)
+	storm := func(done <-chan struct{}) {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			batch := make([]Record, perDelta)
+			for i := range batch {
+				at++
+				batch[i] = Record{Revision: at, Issuer: iss, Target: Target{Kind: KindSession, ID: uuid(int(at))}, ExpiresAt: epoch0.Add(time.Hour)}
+			}
+			s.Apply(batch, at)
+		}
+	}
+	decide := func() time.Duration {
+		began := time.Now()
+		for range decisions {
+			v := s.Begin()
+			if _, dead := v.Revoked(tok); dead {
+				b.Fatal("dead")
+			}
+			v.End()
+		}
+		return time.Since(began) / decisions
+	}
+	var quiet, stormy, ratios []float64
+	for b.Loop() {
+		q := decide()
+		done, over := make(chan struct{}), make(chan struct{})
+		go func() { storm(done); close(over) }()
+		w := decide()
+		close(done)
+		<-over
+		quiet, stormy, ratios = append(quiet, float64(q)), append(stormy, float64(w)), append(ratios, float64(w)/float64(q))
+	}
+	b.ReportMetric(middle(quiet), "quiet-ns")
+	b.ReportMetric(middle(stormy), "storm-ns")
+	b.ReportMetric(middle(ratios), "storm/quiet")
+}
+
+func middle(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }
