@@ -50,6 +50,7 @@ test-long: ## the differential tests of the decision cache, the model of session
 	go test -count=1 -timeout 1h -run '^TestExactlyWhatIsNamed.*$$' -v ./authz/policy -args -suggestions 50000
 	go test -count=1 -timeout 1h -run '^TestWhatEndedIsDeadEverywhere$$' -v ./issuer -args -rapid.checks 3000
 	go test -count=1 -timeout 1h -run '^TestEachRuleIsNeeded$$' -v ./revocation/watch -args -mutants
+	go test -count=1 -timeout 1h -run '^TestWatchersThatReadNothingTakeNoMemory$$' -v ./revocation/watch -args -stuck 10000
 	go test -count=1 -timeout 6h -run '^TestSchedules$$' -v ./revocation/watch -args -schedules 2000000
 
 test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with the three Envoy releases before
@@ -57,8 +58,9 @@ test-envoys: $(TEGATA) $(ENVOY_BEFORE:%=$(TOOLS)/bin/envoy-%) ## end to end with
 		TEGATA_SOAK= TEGATA_ENVOY=$(TOOLS)/bin/envoy-$$v TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -timeout 10m ./e2e || exit 1; \
 	done
 
-soak: $(TEGATA) $(ENVOY) ## half an hour of everything at once: no wrong answer, nothing piles up
+soak: $(TEGATA) $(ENVOY) ## half an hour of everything at once, and one of broken networks: no wrong answer, nothing piles up
 	TEGATA_SOAK=30m TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 40m -v -run TestSoak ./e2e
+	TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -race -timeout 40m -v -run TestAppliedIsDeadAtEveryGateway ./e2e -args -networks 30m
 
 test-keycloak: $(TEGATA) $(ENVOY) $(TOOLS)/keycloak-$(KEYCLOAK_VERSION) ## a logout at a real Keycloak refused at Envoy (needs Java and Maven)
 	TEGATA_KEYCLOAK=$(TOOLS)/keycloak-$(KEYCLOAK_VERSION) TEGATA_BIN=$(CURDIR)/$(TEGATA) go test -count=1 -timeout 10m -run Keycloak -v ./e2e
