@@ -9,9 +9,11 @@
 //
 // and the last three of these that are servers without Envoy, the issuer's own
 // endpoints, the time from a revocation to the first refusal, and more: tegata
-// authz with new tokens, large tables, many revocations, and policies that change.
+// authz with new tokens, large tables, many revocations, and policies that
+// change; and, in this process, how long a revocation takes to many watchers.
 //
-// It must not know how Tegata works: it runs the built binary. All servers but
+// It must not know how Tegata works: it runs the built binary, but for the last
+// part, which stands on package watch as a relay would. All servers but
 // tegata run with Go's defaults; what tegata tunes, it tunes by itself.
 //
 //	go run ./e2e/bench -rounds 9 -duration 10s
@@ -100,14 +102,20 @@ func (b *bench) stop() {
 
 // run returns all that was wanted, or what was measured until an error.
 func (b *bench) run(ctx context.Context) (r report, err error) {
-	if !b.options.wantsOnlyMore() {
+	if b.options.wantsEnvoy() {
 		if r, err = b.main(ctx); err != nil {
 			return r, err
 		}
 	}
 	if b.options.wants(partMore) {
 		b.stop() // what was measured so far is not in the way of the rest
-		r.More, err = b.measureMore(ctx)
+		if r.More, err = b.measureMore(ctx); err != nil {
+			return r, err
+		}
+	}
+	if b.options.wants(partWatch) {
+		b.stop()
+		r.Watch, err = b.measureWatch(ctx)
 	}
 	return r, err
 }

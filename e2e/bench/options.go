@@ -18,11 +18,12 @@ const (
 	partRevocation = "revocation"
 	partIssuer     = "issuer"
 	partMore       = "more"
+	partWatch      = "watch"
 )
 
 // parts is all that -only can name.
 func parts() []string {
-	return []string{"none", "noop", "jwt_authn", "reference", "tegata", partIdle, partRevocation, partIssuer, partMore}
+	return []string{"none", "noop", "jwt_authn", "reference", "tegata", partIdle, partRevocation, partIssuer, partMore, partWatch}
 }
 
 type options struct {
@@ -30,6 +31,7 @@ type options struct {
 	duration    time.Duration
 	many        int
 	revocations int
+	watchers    int
 	withTegata  bool
 	only        []string // of parts; empty means all
 	tegata      string
@@ -45,8 +47,15 @@ func (o options) wants(part string) bool {
 	return len(o.only) == 0 || slices.Contains(o.only, part)
 }
 
-// wantsOnlyMore: nothing through Envoy, nothing of a real issuer.
-func (o options) wantsOnlyMore() bool { return slices.Equal(o.only, []string{partMore}) }
+// wantsEnvoy: something that goes through Envoy, or is of a real issuer.
+func (o options) wantsEnvoy() bool {
+	return len(o.only) == 0 || slices.ContainsFunc(o.only, func(part string) bool { return part != partMore && part != partWatch })
+}
+
+// wantsTegata: a part that runs the binary.
+func (o options) wantsTegata() bool {
+	return o.withTegata && (o.wantsEnvoy() || o.wants(partMore))
+}
 
 // short is the time of a measurement beside the main ones, in whole seconds.
 func (o options) short() time.Duration {
@@ -60,6 +69,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.duration, "duration", 3*time.Second, "of one measurement, whole seconds")
 	f.IntVar(&o.many, "tokens", 10_000, "distinct tokens, beside one")
 	f.IntVar(&o.revocations, "revocations", 100, "revocations to time")
+	f.IntVar(&o.watchers, "watchers", 10_000, "most watchers of the part watch")
 	f.BoolVar(&o.withTegata, "tegata", true, "false measures the others only, with tokens of a key made here")
 	only := f.String("only", "", "what to measure, with commas between: "+strings.Join(parts(), ","))
 	if err := f.Parse(args); err != nil {
@@ -69,12 +79,12 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	var err error
-	if !o.wantsOnlyMore() {
+	if o.wantsEnvoy() {
 		if o.envoy, err = find("envoy", "TEGATA_ENVOY", ".tools/bin/envoy"); err != nil {
 			return o, err
 		}
 	}
-	if o.withTegata {
+	if o.wantsTegata() {
 		o.tegata, err = find("tegata", "TEGATA_BIN", "bin/tegata")
 	}
 	return o, err

@@ -65,6 +65,7 @@ type report struct {
 	Revocation revocationReport `json:"revocation_ms"`
 	Issuer     issuerReport     `json:"issuer"`
 	More       []moreRow        `json:"more"`
+	Watch      watchReport      `json:"watch"`
 
 	RatiosMany ratios     `json:"-"` // with many tokens
 	Controls   []row      `json:"-"` // beside the cases: the no-op with a tuned collector
@@ -164,6 +165,9 @@ func (r report) print(w io.Writer) {
 	}
 	if len(r.More) > 0 {
 		printMore(w, r.More)
+	}
+	if len(r.Watch.Fleets) > 0 {
+		r.Watch.print(w)
 	}
 }
 

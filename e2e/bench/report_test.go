@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // filled is a report of two rounds in which the machine slowed down.
@@ -26,6 +28,9 @@ func filled() report {
 			moreRow{Case: "memory", Against: "none", MiB: 30, AgainstMiB: 20, LoadMS: 5, Ratio: 1.5, TargetMiB: 64}.judge(),
 			s.p99Row("reloads", "none", 2, key{"tegata", 1}, key{"noop", 1}),
 		},
+		Watch: watchReport{Fleets: []fleetRow{
+			fleetCase{Watchers: 10, Streams: 1, targetP50: 1, targetP99: 2}.row([]time.Duration{time.Millisecond}, []time.Duration{time.Millisecond}, 50, 60),
+		}},
 		TokenBytes: 1000,
 	}
 }
@@ -52,6 +57,10 @@ func TestJSONHasTheMembersThatScriptsRead(t *testing.T) {
 		"ratios.cpu_vs_noop", "ratios.cpu_vs_reference", "ratios.rps_vs_noop",
 		"revocation_ms.p50", "revocation_ms.p99",
 		"rows.authz_cpu_us", "rows.case", "rows.envoy_cpu_us", "rows.p50_ms", "rows.p99_ms", "rows.rps", "rows.tokens",
+		"watch.fleets.answered_p50_ms", "watch.fleets.answered_p99_ms", "watch.fleets.connections", "watch.fleets.cpu_us_each",
+		"watch.fleets.kib_each", "watch.fleets.ok", "watch.fleets.refused_p50_ms", "watch.fleets.refused_p99_ms",
+		"watch.fleets.target_p50_ms", "watch.fleets.target_p99_ms", "watch.fleets.tls", "watch.fleets.watchers",
+		"watch.snapshot.bytes_per_entry", "watch.snapshot.entries", "watch.snapshot.resync_ms",
 	}
 	if got := leaves("", document); !slices.Equal(got, want) {
 		t.Errorf("members\n got %v\nwant %v", got, want)
@@ -111,9 +120,10 @@ func TestTheTableLeavesOutWhatWasNotMeasured(t *testing.T) {
 	var all, none strings.Builder
 	r := filled()
 	r.Idle = idleReport{AuthzRSSMiB: 30}
+	r.Watch.Fleets = append(r.Watch.Fleets, fleetCase{Watchers: 7777, Streams: 50}.failed(errors.New("too busy")))
 	r.print(&all)
 	report{Rows: r.Rows}.print(&none)
-	for _, word := range []string{"reference", "Revocation", "Issuer", "Idle", "More"} {
+	for _, word := range []string{"too busy", "7777", "reference", "Revocation", "Issuer", "Idle", "More", "watcher"} {
 		if !strings.Contains(all.String(), word) {
 			t.Errorf("%q is not in the table", word)
 		}
@@ -134,6 +144,7 @@ func TestOnlyNamesParts(t *testing.T) {
 		{"noop,issuer", []string{"noop", "issuer"}},
 		{"revocation", []string{"tegata", "revocation"}},
 		{"more", []string{"more"}},
+		{"watch", []string{"watch"}},
 		{"nope", nil},
 		{"noop,", nil},
 	} {
@@ -147,6 +158,42 @@ func TestOnlyNamesParts(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("-only %q measures %v, want %v (error %v)", c.only, got, c.want, err)
+		}
+	}
+}
+
+// TestAFleetMeetsBothItsTargets: half of them quick and one in a hundred slow
+// is not fast.
+func TestAFleetMeetsBothItsTargets(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		took []time.Duration // any order
+		want bool
+	}{
+		{[]time.Duration{2e6, 1e6, 1e6}, true},
+		{[]time.Duration{1e6, 3e6, 1e6}, false},
+		{[]time.Duration{2e6, 1e6, 2e6}, false},
+	} {
+		c := fleetCase{Watchers: 100, Streams: 50, targetP50: 1, targetP99: 2}
+		if got := c.row(slices.Clone(tt.took), slices.Clone(tt.took), 0, 0); got.OK != tt.want || got.Connections != 2 {
+			t.Errorf("%v: %+v, want OK %v on 2 connections", tt.took, got, tt.want)
+		}
+	}
+}
+
+// TestFleetsAreMeasured: a small one, from end to end.
+func TestFleetsAreMeasured(t *testing.T) {
+	identity, err := mutualTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secure := range []bool{false, true} {
+		got, err := measureFleet(t.Context(), fleetCase{Watchers: 4, Streams: 2, TLS: secure}, identity, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Answered50 <= 0 || got.Refused50 <= 0 || got.Refused99 > got.Answered99 || got.Connections != 2 {
+			t.Errorf("TLS %v: %+v", secure, got)
 		}
 	}
 }

@@ -91,8 +91,11 @@ func (b *bench) measureWatch(ctx context.Context) (r watchReport, err error) {
 		}
 		b.say("watch: %d watchers, %d streams a connection, TLS %v", c.Watchers, c.Streams, c.TLS)
 		row, err := measureFleet(ctx, c, identity, c.pushes(b.options.revocations))
-		if err != nil {
-			return r, fmt.Errorf("%d watchers: %w", c.Watchers, err)
+		if ctx.Err() != nil {
+			return r, err
+		}
+		if err != nil { // a machine that is too busy for many is not for few
+			row = c.failed(err)
 		}
 		r.Fleets = append(r.Fleets, row)
 	}
@@ -243,10 +246,14 @@ func (f *fleet) push(ctx context.Context, id string) (answered, refused time.Dur
 	return answered, p.refused.Sub(begun), nil
 }
 
+// fleetLease is long: ten thousand watchers with the usual one renew eight
+// thousand times a second, and a machine that runs both ends does little else.
+const fleetLease = time.Minute
+
 // serveLog runs an upstream of the log until ctx ends.
 func serveLog(ctx context.Context, running *sync.WaitGroup, source watch.Source, identity *tls.Config) (*watch.Upstream, string, error) {
 	upstream, err := watch.NewUpstream(watch.UpstreamConfig{
-		Source: source, Lease: watchLease, NewStore: true,
+		Source: source, Lease: fleetLease, NewStore: true,
 		Authorize: func(context.Context) (watch.Identity, error) { return watch.Identity{Name: "authz"}, nil },
 	})
 	if err != nil {
@@ -256,7 +263,7 @@ func serveLog(ctx context.Context, running *sync.WaitGroup, source watch.Source,
 	if err != nil {
 		return nil, "", err
 	}
-	options := watch.ServerOptions(watchLease)
+	options := watch.ServerOptions(fleetLease)
 	if identity != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(identity)))
 	}
@@ -274,7 +281,7 @@ func dialLog(ctx context.Context, addr string, identity *tls.Config) (*grpc.Clie
 	if identity != nil {
 		transport = credentials.NewTLS(identity)
 	}
-	conn, err := grpc.NewClient(addr, append(watch.DialOptions(watchLease), grpc.WithTransportCredentials(transport))...)
+	conn, err := grpc.NewClient(addr, append(watch.DialOptions(fleetLease), grpc.WithTransportCredentials(transport))...)
 	if err != nil {
 		return nil, err
 	}

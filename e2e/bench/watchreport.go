@@ -28,6 +28,7 @@ type fleetRow struct {
 	Target50    float64 `json:"target_p50_ms,omitempty"`
 	Target99    float64 `json:"target_p99_ms,omitempty"`
 	OK          bool    `json:"ok"`
+	Error       string  `json:"error,omitempty"` // why there is nothing
 }
 
 // snapshotRow says how long a watcher takes to load everything, and what it keeps.
@@ -51,6 +52,11 @@ func (c fleetCase) row(answered, refused []time.Duration, kib, cpu float64) flee
 	return r
 }
 
+// failed is the row of a case that could not be measured.
+func (c fleetCase) failed(why error) fleetRow {
+	return fleetRow{Watchers: c.Watchers, Connections: (c.Watchers + c.Streams - 1) / c.Streams, TLS: c.TLS, Error: why.Error()}
+}
+
 func (w watchReport) print(out io.Writer) {
 	p := printer{out}
 	p.line("\nRevocation → last watcher refuses, → answered applied (loopback, both ends and the log in one process, a Set in each watcher)")
@@ -67,9 +73,18 @@ func (w watchReport) print(out io.Writer) {
 		if r.TLS {
 			secure = "mutual"
 		}
+		if r.Error != "" {
+			_, _ = fmt.Fprintf(t, "%d\t%d\t%s\tnot measured\t\t\t\t\t\t\t\t\n", r.Watchers, r.Connections, secure)
+			continue
+		}
 		_, _ = fmt.Fprintf(t, "%d\t%d\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%s\t%.1f\t%.1f\t\n",
 			r.Watchers, r.Connections, secure, r.Refused50, r.Refused99, r.Answered50, r.Answered99, target, ok, r.CPUEach, r.KiBEach)
 	}
 	_ = t.Flush()
+	for _, r := range w.Fleets {
+		if r.Error != "" {
+			p.line("%d watchers on %d connections: %s", r.Watchers, r.Connections, r.Error)
+		}
+	}
 	p.line("Snapshot of %d: whole after %.0f ms, %.1f bytes an entry", w.Snapshot.Entries, w.Snapshot.ResyncMS, w.Snapshot.BytesPerEntry)
 }
