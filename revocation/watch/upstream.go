@@ -283,6 +283,8 @@ func (u *Upstream) meet(epoch revocation.Epoch, head revocation.Revision) (revoc
 	if epoch != u.epoch {
 		if u.epoch != "" {
 			u.c.Logger.Warn("revocation log has a new epoch: every watcher starts over", "epoch", string(epoch))
+		}
+		if u.epoch != "" || !u.c.NewStore {
 			u.startOver()
 		}
 		u.epoch = epoch
@@ -300,7 +302,9 @@ func (u *Upstream) meet(epoch revocation.Epoch, head revocation.Revision) (revoc
 }
 
 // startOver is what else a new epoch means among replicas: the store may have
-// lost the row of one that has given leases by it. The caller holds the mutex.
+// lost the row of one that has given leases by it, up to now. The same may have
+// happened before the first look, however long ago we started. The caller holds
+// the mutex.
 func (u *Upstream) startOver() {
 	if u.c.Replicas == nil {
 		return
