@@ -898,7 +898,9 @@ func (h *history) heal() {
 		return
 	}
 	f := h.revoke(h.origins[0])
-	for i := 0; i < shHeal && f.answered == 0 && h.err == nil; i++ {
+	// Longer than a lease: a watcher that has moved may still have one of whom
+	// it has left.
+	for i := 0; i < 2*shHeal && f.answered == 0 && h.err == nil; i++ {
 		h.round()
 	}
 	if f.answered == 0 && h.err == nil {
