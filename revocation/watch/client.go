@@ -17,8 +17,9 @@ func DialOptions(lease time.Duration) []grpc.DialOption {
 		// grpc-go pings at most every 10 s; the timeout is also the TCP user
 		// timeout, and renewals keep data in flight, so that it counts sooner.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: max(lease/2, time.Second)}),
+		// The watcher backs off by itself, further than this.
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: backoffFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: backoffLast},
+			Backoff:           backoff.Config{BaseDelay: backoffFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: backoffLast / 4},
 			MinConnectTimeout: openPatience,
 		}),
 	}
@@ -27,11 +28,5 @@ func DialOptions(lease time.Duration) []grpc.DialOption {
 // dialer opens streams on a connection. It is the watcher's end of gRPC.
 func dialer(conn grpc.ClientConnInterface) func(context.Context) (clientPipe, error) {
 	client := pb.NewRevocationsClient(conn)
-	return func(ctx context.Context) (clientPipe, error) {
-		// The watcher's own back-off has waited: let the connection try at once.
-		if c, ok := conn.(interface{ ResetConnectBackoff() }); ok {
-			c.ResetConnectBackoff()
-		}
-		return client.Watch(ctx)
-	}
+	return func(ctx context.Context) (clientPipe, error) { return client.Watch(ctx) }
 }
