@@ -210,7 +210,7 @@ func (w *world) log() string {
 		if r.Issuer != w.issuer || !r.ExpiresAt.Equal(noon.Add(life+2*time.Minute)) {
 			w.t.Errorf("a record of %s until %v", r.Issuer, r.ExpiresAt)
 		}
-		all = append(all, strings.TrimSpace(fmt.Sprint(r.Target.Kind, " ", r.Target.ID, " ", r.Target.Client, " ", r.IssuedBefore.Sub(noon), " ", r.Reason)))
+		all = append(all, strings.TrimSpace(fmt.Sprint(uint8(r.Target.Kind), " ", r.Target.ID, " ", r.Target.Client, " ", r.IssuedBefore.Sub(noon), " ", r.Reason)))
 	}
 	return strings.Join(all, "\n")
 }
