@@ -72,8 +72,9 @@ var table = map[string][]string{
 
 	// What others say is verified with their keys, and becomes records, never sessions.
 	"issuer/receiver":    {"issuer/session", "issuer/oauth", "revocation", "revocation/ssf", "internal/jose", "internal/jwks"},
-	"issuer/signals":     {"issuer/realm", "issuer/claims", "issuer/client", "issuer/oauth", "issuer/stream", "issuer/token", "revocation/ssf", "internal/jose", "internal/jwks"},
-	"issuer/backchannel": {"issuer/realm", "issuer/claims", "issuer/client", "issuer/session", "issuer/token"},
+	"issuer/signals":     {"issuer/realm", "issuer/claims", "issuer/client", "issuer/delivery", "issuer/oauth", "issuer/stream", "issuer/token", "revocation/ssf", "internal/jose", "internal/jwks"},
+	"issuer/delivery":    {"issuer/realm"},
+	"issuer/backchannel": {"issuer/realm", "issuer/claims", "issuer/client", "issuer/delivery", "issuer/session", "issuer/token"},
 
 	"issuer/sqlstore":  with(aggregates, "revocation", "revocation/ssf"),
 	"issuer/storetest": with(aggregates, "revocation", "revocation/ssf", "internal/jose"),

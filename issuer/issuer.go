@@ -23,6 +23,7 @@ import (
 	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
 	"github.com/tegata/tegata/issuer/clientauth"
+	"github.com/tegata/tegata/issuer/delivery"
 	"github.com/tegata/tegata/issuer/discovery"
 	"github.com/tegata/tegata/issuer/dpop"
 	"github.com/tegata/tegata/issuer/grant"
@@ -202,7 +203,7 @@ type Issuer struct {
 	secrets   *clientauth.Secrets
 	upstream  *watch.Upstream
 	trail     *trail
-	messenger *backchannel.Messenger
+	messenger *delivery.Courier[session.Notice]
 	receivers *receiver.Receivers
 	streams   *stream.Streams
 	signals   *signals.Signals

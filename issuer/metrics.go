@@ -5,9 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tegata/tegata/issuer/backchannel"
+	"github.com/tegata/tegata/issuer/delivery"
 	"github.com/tegata/tegata/issuer/receiver"
-	"github.com/tegata/tegata/issuer/signals"
 	"github.com/tegata/tegata/revocation"
 )
 
@@ -68,9 +67,9 @@ func (m *metrics) mint(grant string) { m.minted.WithLabelValues(grant).Inc() }
 
 func (m *metrics) revoke(why revocation.Reason) { m.revocations.WithLabelValues(string(why)).Inc() }
 
-func (m *metrics) tell(result backchannel.Result) { m.logouts.WithLabelValues(string(result)).Inc() }
+func (m *metrics) tell(result delivery.Result) { m.logouts.WithLabelValues(string(result)).Inc() }
 
-func (m *metrics) signal(result signals.Result) { m.signals.WithLabelValues(string(result)).Inc() }
+func (m *metrics) signal(result delivery.Result) { m.signals.WithLabelValues(string(result)).Inc() }
 
 func (m *metrics) hear(source string, by receiver.By, result receiver.Result) {
 	m.heard.WithLabelValues(source, string(by), string(result)).Inc()

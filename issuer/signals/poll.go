@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tegata/tegata/issuer/delivery"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/stream"
@@ -74,12 +75,12 @@ func (s *Signals) Poll(w http.ResponseWriter, req *http.Request, r realm.Realm) 
 func (s *Signals) acknowledge(ctx context.Context, r realm.Realm, st stream.Stream, q pollRequest) error {
 	done := slices.Clone(q.Acks)
 	for id, e := range q.Errors {
-		s.c.Told(GaveUp)
+		s.c.Told(delivery.GaveUp)
 		s.c.Logger.WarnContext(ctx, "a client could not use an event", "realm", r.Name, "client", st.ClientID, "jti", id, "err", e["err"])
 		done = append(done, id)
 	}
 	for range q.Acks {
-		s.c.Told(Delivered)
+		s.c.Told(delivery.Delivered)
 	}
 	return s.c.Streams.Forget(ctx, st.ID, done...)
 }

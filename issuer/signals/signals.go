@@ -27,6 +27,7 @@ import (
 	"github.com/tegata/tegata/internal/jwks"
 	"github.com/tegata/tegata/issuer/claims"
 	"github.com/tegata/tegata/issuer/client"
+	"github.com/tegata/tegata/issuer/delivery"
 	"github.com/tegata/tegata/issuer/oauth"
 	"github.com/tegata/tegata/issuer/realm"
 	"github.com/tegata/tegata/issuer/stream"
@@ -62,11 +63,6 @@ type Clients interface {
 	ByClientID(ctx context.Context, r realm.Realm, clientID string) (client.Client, error)
 }
 
-// Realms lists realms; realm.Realms does.
-type Realms interface {
-	All(ctx context.Context) ([]realm.Realm, error)
-}
-
 // Tokens signs; token.Tokens does.
 type Tokens interface {
 	SignEvent(ctx context.Context, r realm.Realm, alg jose.Algorithm, event ssf.Token) (string, error)
@@ -75,7 +71,6 @@ type Tokens interface {
 var (
 	_ Streams = (*stream.Streams)(nil)
 	_ Clients = (*client.Clients)(nil)
-	_ Realms  = (*realm.Realms)(nil)
 	_ Tokens  = (*token.Tokens)(nil)
 )
 
@@ -83,14 +78,14 @@ var (
 type Config struct {
 	Streams Streams
 	Clients Clients
-	Realms  Realms
+	Realms  delivery.Realms
 	Tokens  Tokens
 	Claims  *claims.Maker // whom the client knows people as
 
 	// Authorize returns the client whose bearer token, with one of the scopes, of
 	// a realm is on a request; what is wrong with it is an *oauth.Error.
 	Authorize func(req *http.Request, realm string, scopes ...string) (client string, err error)
-	Told      func(result Result) // called for each try to push, and each event that was fetched
+	Told      func(result delivery.Result) // called for each try to push, and each event that was fetched
 
 	HTTP   *http.Client // pushes; redirects are not followed, whatever it says
 	Logger *slog.Logger
@@ -98,8 +93,9 @@ type Config struct {
 
 // Signals are the endpoints of every realm, and what pushes.
 type Signals struct {
-	c    Config
-	http *http.Client
+	c       Config
+	http    *http.Client
+	courier *delivery.Courier[stream.Event]
 }
 
 // New checks the configuration.
@@ -107,10 +103,17 @@ func New(c Config) (*Signals, error) {
 	if c.Streams == nil || c.Clients == nil || c.Realms == nil || c.Tokens == nil || c.Claims == nil || c.Authorize == nil || c.Told == nil || c.HTTP == nil || c.Logger == nil {
 		return nil, errors.New("signals: every field of Config is required")
 	}
-	own := *c.HTTP
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Signals{c: c, http: &own}, nil
+	s := &Signals{c: c, http: delivery.Client(c.HTTP)}
+	var err error
+	s.courier, err = delivery.New(delivery.Config[stream.Event]{
+		Mail: mail{s}, Realms: c.Realms, Logger: c.Logger, Told: c.Told,
+		Round: "pushing events failed", Vain: "an event was not pushed",
+	})
+	return s, err
 }
+
+// Run pushes until ctx ends.
+func (s *Signals) Run(ctx context.Context) error { return s.courier.Run(ctx) }
 
 // metadata is the transmitter's metadata (SSF 1.0 §7.1). Endpoints to add and
 // remove subjects are left out: there are none.
@@ -138,23 +141,23 @@ func (s *Signals) Metadata(w http.ResponseWriter, _ *http.Request, r realm.Realm
 
 // configuration is a stream as its client sees it (SSF 1.0 §8.1.1).
 type configuration struct {
-	ID          string   `json:"stream_id"`
-	Issuer      string   `json:"iss"`
-	Audience    string   `json:"aud"`
-	Supported   []string `json:"events_supported"`
-	Requested   []string `json:"events_requested"`
-	Delivered   []string `json:"events_delivered"`
-	Delivery    delivery `json:"delivery"`
-	Description string   `json:"description,omitempty"`
+	ID          string         `json:"stream_id"`
+	Issuer      string         `json:"iss"`
+	Audience    string         `json:"aud"`
+	Supported   []string       `json:"events_supported"`
+	Requested   []string       `json:"events_requested"`
+	Delivered   []string       `json:"events_delivered"`
+	Delivery    deliveryMethod `json:"delivery"`
+	Description string         `json:"description,omitempty"`
 }
 
-type delivery struct {
+type deliveryMethod struct {
 	Method string `json:"method"`
 	URL    string `json:"endpoint_url,omitempty"`
 }
 
 func configured(r realm.Realm, st stream.Stream) configuration {
-	d := delivery{st.Method, st.URL}
+	d := deliveryMethod{st.Method, st.URL}
 	if st.Method == ssf.DeliveryPoll {
 		d.URL = r.Issuer + "/ssf/poll/" + st.ID
 	}
