@@ -201,14 +201,7 @@ func (k *core) watched() error {
 	if k.watcher == nil {
 		return nil
 	}
-	switch status := k.watcher.Status(); {
-	case status.Trust == revocation.Fresh:
-		return nil
-	case status.LastError == "":
-		return fmt.Errorf("revocations are %s: waiting for the upstream", status.Trust)
-	default:
-		return fmt.Errorf("revocations are %s: %s", status.Trust, status.LastError)
-	}
+	return k.watcher.Status().Relied()
 }
 
 // awaitEvery is how often await looks.

@@ -68,7 +68,7 @@ func serveRelay(ctx context.Context, c relayConfig, log *slog.Logger) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return relay.Run(ctx) })
 	g.Go(func() error { return serveGRPC(ctx, below.server, below.listener) })
-	ready := func() error { return relied(relay.Watcher().Status()) }
+	ready := func() error { return relay.Watcher().Status().Relied() }
 	status := func() programStatus {
 		above, below := relay.Watcher().Report(), relay.Upstream().Report()
 		return programStatus{Program: "relay", Name: hostname(), Watcher: &above, Upstream: &below}
@@ -82,18 +82,6 @@ func serveRelay(ctx context.Context, c relayConfig, log *slog.Logger) error {
 		return nil
 	}
 	return err
-}
-
-// relied is nil while a watcher's state can be relied on.
-func relied(s watch.Status) error {
-	switch {
-	case s.Trust == revocation.Fresh:
-		return nil
-	case s.LastError == "":
-		return fmt.Errorf("revocations are %s: waiting for the upstream", s.Trust)
-	default:
-		return fmt.Errorf("revocations are %s: %s", s.Trust, s.LastError)
-	}
 }
 
 // relayDoor is where watchers below a relay come.

@@ -43,18 +43,13 @@ type claims struct {
 
 // audience is a string or an array of strings (RFC 7519 §4.1.3).
 type audience struct {
-	names []string
+	names jose.Texts
 	list  bool
 }
 
 func (a *audience) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*a = audience{names: []string{one}}
-		return nil
-	}
-	a.list = true
-	return json.Unmarshal(data, &a.names)
+	a.list = len(data) > 0 && data[0] == '['
+	return a.names.UnmarshalJSON(data)
 }
 
 // one is the audience, if there is exactly one.

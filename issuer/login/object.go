@@ -28,22 +28,10 @@ type objectClaims struct {
 	ClientID  string       `json:"client_id"`
 	Issuer    string       `json:"iss"`
 	Subject   string       `json:"sub"`
-	Audience  texts        `json:"aud"`
-	Resource  texts        `json:"resource"`
+	Audience  jose.Texts   `json:"aud"`
+	Resource  jose.Texts   `json:"resource"`
 	Expires   *json.Number `json:"exp"`
 	NotBefore *json.Number `json:"nbf"`
-}
-
-// texts is one string or several.
-type texts []string
-
-func (a *texts) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*a = texts{one}
-		return nil
-	}
-	return json.Unmarshal(data, (*[]string)(a))
 }
 
 // object is the parameters of a signed request object (RFC 9101 §6). Only what
@@ -96,7 +84,7 @@ func (o objectClaims) check(r realm.Realm, c client.Client, now time.Time) error
 	return nil
 }
 
-func contains(all texts, wanted ...string) bool {
+func contains(all jose.Texts, wanted ...string) bool {
 	for _, a := range all {
 		for _, w := range wanted {
 			if a == w {

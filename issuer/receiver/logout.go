@@ -33,7 +33,7 @@ type logoutClaims struct {
 	Issuer   string                     `json:"iss"`
 	Subject  string                     `json:"sub"`
 	Session  string                     `json:"sid"`
-	Audience audience                   `json:"aud"`
+	Audience jose.Texts                 `json:"aud"`
 	ID       string                     `json:"jti"`
 	IssuedAt *seconds                   `json:"iat"`
 	Expires  *seconds                   `json:"exp"`
@@ -159,24 +159,6 @@ func (r *receiver) ended(c logoutClaims) revocation.Record {
 
 // identifier reports whether s can be kept and sent.
 func identifier(s string) bool { return s != "" && len(s) <= maxID && !strings.Contains(s, "\x00") }
-
-// audience is a text or a list of texts (RFC 7519 §4.1.3).
-type audience []string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (a *audience) UnmarshalJSON(b []byte) error {
-	var one string
-	if err := json.Unmarshal(b, &one); err == nil {
-		*a = audience{one}
-		return nil
-	}
-	var many []string
-	if err := json.Unmarshal(b, &many); err != nil {
-		return fmt.Errorf("reading an audience: %w", err)
-	}
-	*a = many
-	return nil
-}
 
 // seconds is a NumericDate within what all that handle times agree on.
 type seconds int64

@@ -495,6 +495,18 @@ type Status struct {
 	Connects  int64     // streams opened so far
 }
 
+// Relied is nil while the state can be relied on, else why it cannot.
+func (s Status) Relied() error {
+	switch {
+	case s.Trust == revocation.Fresh:
+		return nil
+	case s.LastError == "":
+		return fmt.Errorf("revocations are %s: waiting for the upstream", s.Trust)
+	default:
+		return fmt.Errorf("revocations are %s: %s", s.Trust, s.LastError)
+	}
+}
+
 // Status returns the watcher's state.
 func (w *Watcher) Status() Status {
 	s := Status{Trust: w.Trust(), Revision: w.c.Set.Revision(), Connects: w.connects.Load()}
