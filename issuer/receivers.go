@@ -51,15 +51,8 @@ func (i *Issuer) foreignOf(realmName string) []string {
 // authorizeCall returns the client whose token, with one of the scopes, of a
 // realm is on a request.
 func (i *Issuer) authorizeCall(req *http.Request, realmName string, scopes ...string) (string, error) {
-	fields := req.Header.Values("Authorization")
-	var compact string
-	if len(fields) == 1 {
-		kind, rest, _ := strings.Cut(fields[0], " ")
-		if strings.EqualFold(kind, "Bearer") {
-			compact = rest
-		}
-	}
-	if compact == "" {
+	compact, ok := bearerIn(req.Header.Values("Authorization"))
+	if !ok || compact == "" {
 		return "", challenge(http.StatusUnauthorized, "", "", nil)
 	}
 	r, read, err := i.readScoped(req.Context(), compact, scopes...)

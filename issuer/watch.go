@@ -133,7 +133,11 @@ func (i *Issuer) authorizeWatch(ctx context.Context) (watch.Identity, error) {
 
 func bearer(ctx context.Context) (string, bool) {
 	md, _ := metadata.FromIncomingContext(ctx)
-	values := md.Get("authorization")
+	return bearerIn(md.Get("authorization"))
+}
+
+// bearerIn is the bearer token in the Authorization fields of a request.
+func bearerIn(values []string) (string, bool) {
 	if len(values) != 1 {
 		return "", false
 	}

@@ -197,18 +197,24 @@ func openHeldDoor(ctx context.Context, c extProcConfig) (net.Listener, authz.Hel
 	if c.Listen == "" {
 		return nil, h, nil
 	}
-	t, err := serverTLS("authz.ext_proc.tls", c.TLS)
+	t, err := doorTLS("authz.ext_proc.tls", c.TLS)
 	if err != nil {
 		return nil, h, err
 	}
 	if t != nil {
-		if t.ClientCAs != nil {
-			t.ClientAuth = tls.RequireAndVerifyClientCert
-		}
 		h.Credentials = credentials.NewTLS(t)
 	}
 	l, err := listen(ctx, "authz.ext_proc.listen", c.Listen)
 	return l, h, err
+}
+
+// doorTLS is that of a listener where Envoy shows a certificate, if it is to.
+func doorTLS(key string, c tlsConfig) (*tls.Config, error) {
+	t, err := serverTLS(key, c)
+	if err == nil && t != nil && t.ClientCAs != nil {
+		t.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return t, err
 }
 
 // newAuthz builds the server, and the connections to its upstreams, if any.
@@ -218,12 +224,9 @@ func newAuthz(ctx context.Context, c authzConfig, traces trace.TracerProvider, d
 		return nil, nil, err
 	}
 	conf.Traces = traces
-	if conf.TLS, err = serverTLS("authz.tls", c.TLS); err != nil {
+	if conf.TLS, err = doorTLS("authz.tls", c.TLS); err != nil {
 		conn.hangUp()
 		return nil, nil, err
-	}
-	if conf.TLS != nil && conf.TLS.ClientCAs != nil {
-		conf.TLS.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	s, err := authz.New(ctx, conf)
 	if err != nil {

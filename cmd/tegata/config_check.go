@@ -362,25 +362,26 @@ func (c *config) checkHTTPDoor() error {
 	}
 	return firstError(
 		c.arePeers(key+".trusted_peers", h.TrustedPeers),
-		c.isAddress(key+".listen", h.Listen),
-		c.isTLS(key+".tls", h.TLS),
-		c.isPrivate(key+".listen", h.Listen, h.TLS.on() || c.Authz.InsecurePlaintext,
-			"set authz.http.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
+		c.isDoor(key, h.Listen, h.TLS),
 		c.isMemory(key+".max_body", h.MaxBody),
 	)
 }
 
 func (c *config) checkExtProc() error {
-	const key = "authz.ext_proc"
 	e := c.Authz.ExtProc
 	if e.Listen == "" {
 		return nil
 	}
+	return c.isDoor("authz.ext_proc", e.Listen, e.TLS)
+}
+
+// isDoor checks where authz is asked: tokens pass there.
+func (c *config) isDoor(key, listen string, t tlsConfig) error {
 	return firstError(
-		c.isAddress(key+".listen", e.Listen),
-		c.isTLS(key+".tls", e.TLS),
-		c.isPrivate(key+".listen", e.Listen, e.TLS.on() || c.Authz.InsecurePlaintext,
-			"set authz.ext_proc.tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
+		c.isAddress(key+".listen", listen),
+		c.isTLS(key+".tls", t),
+		c.isPrivate(key+".listen", listen, t.on() || c.Authz.InsecurePlaintext,
+			"set "+key+".tls, or authz.insecure_plaintext: true if the network itself is trusted with tokens"),
 	)
 }
 
